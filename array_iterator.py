@@ -1,0 +1,56 @@
+import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer
+from chainer import backend
+from chainer import datasets
+from chainer import iterators
+from chainer.iterators import _statemachine
+
+
+class ArrayIterator(iterators.SerialIterator):
+    """Iterator over arrays that gathers a batch without a loop in Python.
+
+    :class:`chainer.iterators.SerialIterator`, with the same order for the same
+    random state and the same snapshots, but a batch is a tuple of arrays
+    rather than a list of tuples; :func:`send_arrays` is the converter for it.
+
+    Args:
+        dataset (~chainer.datasets.TupleDataset): The examples, e.g. (x, t), as
+            arrays. Where these lie on a GPU, the batches are gathered there.
+        batch_size (int): Number of examples in a batch.
+        repeat (bool): If ``True``, it loops over the examples for ever.
+        shuffle (bool): If ``True``, the examples are shuffled in each epoch.
+
+    """
+
+    def __next__(self):
+        self._previous_epoch_detail = self.epoch_detail
+        self._state, indices = _statemachine.iterator_statemachine(
+            self._state, self.batch_size, self.repeat, self.order_sampler,
+            len(self.dataset))
+        if indices is None:
+            raise StopIteration
+        arrays = self.dataset._datasets
+        indices = backend.get_array_module(*arrays).asarray(indices)
+        return tuple(array[indices] for array in arrays)
+
+    next = __next__
+
+
+def send_dataset(dataset, device):
+    """Returns a dataset of arrays with its arrays on the device.
+
+    Args:
+        dataset (~chainer.datasets.TupleDataset): Dataset made of arrays.
+        device (~chainer.backend.Device): Where they shall be.
+
+    Returns:
+        ~chainer.datasets.TupleDataset: The same examples.
+
+    """
+    return datasets.TupleDataset(*device.send(tuple(dataset._datasets)))
+
+
+@chainer.dataset.converter()
+def send_arrays(batch, device):
+    """Sends a batch of an :class:`ArrayIterator` to the device."""
+    return device.send(batch)

@@ -1,0 +1,87 @@
+import chainer_compat  # noqa: F401  (makes Chainer importable)
+from chainer import optimizers
+from chainer.optimizers.adam import AdamRule
+import numpy
+
+import kernels
+from weight_clip import WeightClip
+
+
+class FusedAdamRule(AdamRule):
+    """Update rule of :class:`FusedAdam`."""
+
+    # The hook to apply in the update, and whether the update has done so.
+    clip = None
+    clipped = False
+
+    def update_core_cpu(self, param):
+        if not self._update_fused(param):
+            super().update_core_cpu(param)
+
+    def update_core_gpu(self, param):
+        if not self._update_fused(param):
+            super().update_core_gpu(param)
+
+    def _update_fused(self, param):
+        """Updates param unless it takes Chainer's code; returns whether."""
+        hp = self.hyperparam
+        if (param.grad is None
+                or param.dtype not in (numpy.float32, numpy.float64)
+                or not isinstance(param.array, param.device.xp.ndarray)
+                or hp.amsgrad or hp.adabound or hp.weight_decay_rate != 0):
+            return False
+        self._check_eps(param.dtype.type)
+        limits = {}
+        # A hook of this rule alone runs before those of the optimizer.
+        if self.clip is not None and not self._hookable._post_update_hooks:
+            limits = {'lower': self.clip.lower, 'upper': self.clip.upper}
+            self.clipped = True
+        kernels.adam(
+            param.array, param.grad, self.state['m'], self.state['v'],
+            self.alpha_t, hp.beta1, hp.beta2, hp.eps, hp.eta, **limits)
+        return True
+
+
+class FusedAdam(optimizers.Adam):
+    """Adam that updates and clips each parameter in one pass over memory.
+
+    :class:`chainer.optimizers.Adam` with the same hyperparameters, state and
+    snapshots; its results are equal to Chainer's within rounding. A
+    :class:`~weight_clip.WeightClip` that is the first hook to run after the
+    update is done in the same pass. ``amsgrad``, ``adabound``, a weight decay
+    and float16 parameters are left to Chainer's code.
+
+    Reference: D. P. Kingma, J. Ba, "Adam: A Method for Stochastic
+    Optimization", arXiv:1412.6980.
+
+    .. admonition:: Example
+
+        >>> optimizer = FusedAdam().setup(model)
+        >>> optimizer.add_hook(WeightClip())
+
+    """
+
+    def create_update_rule(self):
+        return FusedAdamRule(self.hyperparam)
+
+    def update(self, lossfun=None, *args, **kwds):
+        hook = next(iter(self._hookable._post_update_hooks.values()), None)
+        clip = hook if type(hook) is WeightClip else None
+        for rule in self._fused_rules():
+            rule.clip = clip
+            rule.clipped = False
+        super().update(lossfun, *args, **kwds)
+
+    def call_hook(self, hook):
+        if type(hook) is not WeightClip:
+            super().call_hook(hook)
+            return
+        for param in self.target.params():
+            rule = param.update_rule
+            if not (getattr(rule, 'clipped', False) and rule.clip is hook):
+                hook(rule, param)
+
+    def _fused_rules(self):
+        for param in self.target.params():
+            if isinstance(param.update_rule, FusedAdamRule):
+                yield param.update_rule

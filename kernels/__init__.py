@@ -1,0 +1,75 @@
+"""Arrays in, arrays out: the arithmetic of the binary network.
+
+Three modules hold the same functions under the same names: ``numpy_kernels``,
+the readable reference, ``numba_kernels``, compiled for the CPU, and
+``cupy_kernels`` for the GPU. The functions of this module hand each call to
+one of them: to CuPy's for CuPy's arrays, else to Numba's where Numba can be
+imported, else to NumPy's. Nothing here needs Chainer.
+"""
+import contextlib
+import sys
+
+import numpy
+
+from kernels import numpy_kernels
+
+try:
+    import numba
+except ImportError:
+    # Every Python that NumPy runs on is good enough; Numba takes some months
+    # to support a new one.
+    numba = None
+
+_cpu_kernels = numpy_kernels
+if numba is not None and not numba.config.DISABLE_JIT:
+    from kernels import numba_kernels
+    _cpu_kernels = numba_kernels
+
+
+def description(xp=numpy):
+    """Returns the name and version of what computes on arrays of xp.
+
+    Args:
+        xp (module): ``numpy`` or ``cupy``.
+
+    """
+    if xp is not numpy:
+        return f'CuPy {xp.__version__}'
+    if _cpu_kernels is numpy_kernels:
+        return f'NumPy {numpy.__version__}'
+    return f'Numba {numba.__version__}'
+
+
+@contextlib.contextmanager
+def using_numpy():
+    """Computes with the NumPy reference inside the ``with`` block."""
+    global _cpu_kernels
+    before, _cpu_kernels = _cpu_kernels, numpy_kernels
+    try:
+        yield
+    finally:
+        _cpu_kernels = before
+
+
+def _kernels_for(array):
+    # An array of CuPy's exists only where CuPy was imported already.
+    cupy = sys.modules.get('cupy')
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        from kernels import cupy_kernels
+        return cupy_kernels
+    return _cpu_kernels
+
+
+def binarize(x):
+    """See ``numpy_kernels.binarize``."""
+    return _kernels_for(x).binarize(x)
+
+
+def binarize_backward(x, gy):
+    """See ``numpy_kernels.binarize_backward``."""
+    return _kernels_for(x).binarize_backward(x, gy)
+
+
+def adam(param, *args, **kwargs):
+    """See ``numpy_kernels.adam``."""
+    _kernels_for(param).adam(param, *args, **kwargs)

@@ -1,0 +1,61 @@
+import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer.links as L
+from chainer import utils
+
+from function_quantized_linear import quantized_linear
+
+
+class QuantizedLinear(L.Linear):
+    """Linear layer with binarized weights and a straight-through gradient.
+
+    :class:`chainer.links.Linear` whose forward is
+    :func:`~function_quantized_linear.quantized_linear`: ``W`` holds the latent
+    real weights, of which the forward sees only the sign. All else is that of
+    :class:`~chainer.links.Linear`, so that one can take the place of the other.
+
+    Args:
+        in_size (int or None): Size of an input vector. ``None``: taken from
+            the first batch. With ``out_size`` left out, this is the
+            ``out_size``.
+        out_size (int): Size of an output vector.
+        nobias (bool): If ``True``, the link has no bias.
+        initialW (:ref:`initializer <initializer>`): Initializer of W, or an
+            array of shape (out_size, in_size). By default W is drawn from
+            N(0, 1/in_size).
+        initial_bias (:ref:`initializer <initializer>`): Initializer of b, or
+            an array of shape (out_size,). By default b is zero.
+
+    Attributes:
+        W (~chainer.Parameter): Latent weights, (out_size, in_size).
+        b (~chainer.Parameter): Bias, (out_size,), or ``None``.
+
+    Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
+    "Quantized Neural Networks", arXiv:1609.07061, Algorithm 1.
+
+    .. admonition:: Example
+
+        >>> layer = QuantizedLinear(None, 5)
+        >>> x = np.array([[0, 1, 2, 3, 4]], np.float32)
+        >>> layer(x).shape
+        (1, 5)
+        >>> layer.W.shape
+        (5, 5)
+
+    """
+
+    def forward(self, x, n_batch_axes=1):
+        """Applies the layer.
+
+        Args:
+            x (~chainer.Variable): Batch of input vectors, a float array.
+            n_batch_axes (int): Number of batch axes, 1 by default.
+
+        Returns:
+            ~chainer.Variable: Output, with ``out_size`` values in the place
+            of each input vector.
+
+        """
+        if self.W.array is None:
+            self._initialize_params(
+                utils.size_of_shape(x.shape[n_batch_axes:]))
+        return quantized_linear(x, self.W, self.b, n_batch_axes=n_batch_axes)

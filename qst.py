@@ -1,0 +1,81 @@
+import chainer_compat  # noqa: F401  (makes Chainer importable)
+from chainer import function_node
+from chainer.utils import type_check
+
+import kernels
+
+
+class QST(function_node.FunctionNode):
+    """Sign with a straight-through gradient; see :func:`qst`."""
+
+    def check_type_forward(self, in_types):
+        type_check._argname(in_types, ('x',))
+        type_check.expect(in_types[0].dtype.kind == 'f')
+
+    def forward(self, inputs):
+        self.retain_inputs((0,))
+        x, = inputs
+        return kernels.binarize(x),
+
+    def backward(self, indexes, grad_outputs):
+        x, = self.get_retained_inputs()
+        return QSTGrad(x.array).apply(grad_outputs)
+
+
+class QSTGrad(function_node.FunctionNode):
+    """Gradient of :class:`QST`, linear in gy; the mask of x is a constant."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def forward(self, inputs):
+        gy, = inputs
+        return kernels.binarize_backward(self.x, gy),
+
+    def backward(self, indexes, grad_outputs):
+        return QSTGrad(self.x).apply(grad_outputs)
+
+
+def qst(x):
+    """Quantized activation with a straight-through gradient.
+
+    Forward, the deterministic binarization of the paper:
+
+    .. math:: y = +1 \\text{ if } x \\ge 0 \\text{ else } -1.
+
+    Its derivative is zero nearly everywhere, so the straight-through
+    estimator takes that of ``clip(x, -1, 1)`` instead, edges included:
+
+    .. math:: g_x = g_y 1_{|x| \\le 1}.
+
+    0 and -0.0 give +1; +1 and -1 pass the gradient. NaN stays NaN, so that a
+    run that diverges shows it, and blocks the gradient.
+
+    Args:
+        x (:class:`~chainer.Variable` or :ref:`ndarray`): Input of any shape,
+            float16, float32 or float64.
+
+    Returns:
+        ~chainer.Variable: Output of x's shape and dtype, each value +1 or -1.
+
+    Raises:
+        ~chainer.utils.type_check.InvalidType: If x is not of a float dtype.
+
+    Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
+    "Quantized Neural Networks", arXiv:1609.07061, on deterministic
+    binarization and the gradient through discretized activations.
+
+    .. admonition:: Example
+
+        >>> x = chainer.Variable(np.array([-2, -.5, 0, 1], np.float32))
+        >>> y = qst(x)
+        >>> y.array
+        array([-1., -1.,  1.,  1.], dtype=float32)
+        >>> y.grad = np.array([1, 2, 3, 4], np.float32)
+        >>> y.backward()
+        >>> x.grad
+        array([0., 2., 3., 4.], dtype=float32)
+
+    """
+    y, = QST().apply((x,))
+    return y

@@ -1,0 +1,79 @@
+import os
+import sys
+
+import chainer_compat  # noqa: F401  (makes Chainer importable)
+from chainer.training import extension
+from chainer.training import extensions
+
+
+class PrintReport(extensions.PrintReport):
+    """Chainer's PrintReport, whose output to a file is plain text.
+
+    Chainer's writes an escape code before each line, to erase the progress
+    bar: on a terminal that is right.
+    """
+
+    def __init__(self, entries, out=None):
+        out = out or sys.stdout
+        super().__init__(
+            entries, out=out if out.isatty() else _PlainText(out))
+
+
+class _PlainText:
+
+    def __init__(self, out):
+        self._out = out
+
+    def write(self, text):
+        self._out.write(text.replace('\033[J', ''))
+
+    def flush(self):
+        self._out.flush()
+
+
+class PlotReport(extension.Extension):
+    """Trainer extension that draws curves over the epochs.
+
+    Chainer's PlotReport keeps the values that it draws in the snapshots, so
+    that a run with plots cannot go on from a snapshot without. This one draws
+    what :class:`~chainer.training.extensions.LogReport` has logged and has no
+    state of its own.
+
+    Args:
+        entries (dict): Label of each curve by its key in the log.
+        ylabel (str): Label of the vertical axis.
+        filename (str): Name of the picture in the folder of the results.
+
+    """
+
+    # After LogReport.
+    priority = extension.PRIORITY_READER - 1
+
+    def __init__(self, entries, ylabel, filename):
+        self._entries = entries
+        self._ylabel = ylabel
+        self._filename = filename
+        self.name = f'plot_{filename}'
+
+    def trigger(self, trainer):
+        return trainer.updater.is_new_epoch
+
+    def __call__(self, trainer):
+        # Figure itself rather than pyplot: no window, whatever the backend.
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+
+        log = trainer.get_extension('LogReport').log
+        figure = Figure(figsize=(6, 4), dpi=120, layout='constrained')
+        axes = figure.add_subplot()
+        for (key, label), marker in zip(self._entries.items(), 'os^v'):
+            points = [(e['epoch'], e[key]) for e in log if key in e]
+            if points:
+                axes.plot(*zip(*points), marker=marker, markersize=4,
+                          label=label)
+        axes.set_xlabel('epoch')
+        axes.set_ylabel(self._ylabel)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(alpha=.3)
+        axes.legend()
+        figure.savefig(os.path.join(trainer.out, self._filename))

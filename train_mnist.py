@@ -1,0 +1,201 @@
+#!/usr/bin/env python
+"""Trains a multi-layer perceptron with binarized weights and activations."""
+import argparse
+import json
+import os
+import sys
+
+import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer
+import chainer.links as L
+from chainer import training
+from chainer.backends import cuda
+from chainer.training import extensions
+import numpy
+
+import kernels
+import mnist
+import reports
+import snapshots
+from array_iterator import ArrayIterator, send_arrays, send_dataset
+from exact_evaluator import ExactEvaluator
+from fused_adam import FusedAdam
+from net import MnistMLP
+from weight_clip import WeightClip
+
+# The evaluation's batch: large enough for the matrix products to run at full
+# speed, small enough for their results to stay in the cache.
+EVALUATION_BATCHSIZE = 1000
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """Parser whose errors are one line, without the usage before it."""
+
+    def error(self, message):
+        message = ' '.join(str(message).split())
+        self.exit(2, f'{self.prog}: error: {message}\n')
+
+
+def positive_int(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {text}')
+    return value
+
+
+def seed_int(text):
+    value = int(text)
+    if not 0 <= value < 2 ** 32:
+        raise argparse.ArgumentTypeError(
+            f'must be from 0 to 4294967295, got {text}')
+    return value
+
+
+def parse_args(argv=None):
+    parser = ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--batchsize', '-b', type=positive_int, default=100,
+                        help='number of images in each mini-batch')
+    parser.add_argument('--epoch', '-e', type=positive_int, default=20,
+                        help='number of sweeps over the training set')
+    parser.add_argument('--unit', '-u', type=positive_int, default=1000,
+                        help='number of units of a hidden layer')
+    parser.add_argument('--gpu', '-g', type=int, default=-1, metavar='ID',
+                        help='id of the GPU; -1 is the CPU')
+    parser.add_argument('--out', '-o', default='result', metavar='DIR',
+                        help='folder of the results')
+    resume = parser.add_mutually_exclusive_group()
+    resume.add_argument('--resume', '-r', metavar='FILE',
+                        help='snapshot to go on from')
+    resume.add_argument('--autoload', action='store_true',
+                        help='go on from the newest snapshot in the folder of '
+                             'the results, if there is one')
+    parser.add_argument('--frequency', '-f', type=positive_int, default=1,
+                        help='number of epochs between snapshots')
+    parser.add_argument('--seed', type=seed_int, default=0,
+                        help='seed of the random numbers')
+    parser.add_argument('--noplot', action='store_true',
+                        help='do not draw the curves')
+    return parser, parser.parse_args(argv)
+
+
+def get_device(gpu):
+    """Returns Chainer's device; ValueError says why there is none."""
+    if gpu == -1:
+        return chainer.get_device('@numpy')
+    if gpu < 0:
+        raise ValueError(f'--gpu must be -1 or more, got {gpu}')
+    if not cuda.available:
+        raise ValueError(
+            f'--gpu={gpu} needs CuPy and a CUDA device: install '
+            'requirements-gpu.txt, or leave --gpu out to run on the CPU')
+    count = cuda.cupy.cuda.runtime.getDeviceCount()
+    if gpu >= count:
+        raise ValueError(f'there is no GPU {gpu}, only 0 to {count - 1}')
+    return chainer.get_device(f'@cupy:{gpu}')
+
+
+def set_seed(seed, device):
+    """Seeds NumPy's random numbers, and CuPy's if that is the device's."""
+    numpy.random.seed(seed)
+    if device.xp is not numpy:
+        device.xp.random.seed(seed)
+
+
+def make_folder(path):
+    """Makes the folder of the results; ValueError says why it cannot be."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as e:
+        raise ValueError(f'cannot make the folder {path}: {e.strerror}; '
+                         'choose another one with --out') from e
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ValueError(f'cannot write to the folder {path}; '
+                         'choose another one with --out')
+
+
+def make_trainer(args, device, train, test):
+    model = L.Classifier(MnistMLP(784, args.unit, 10))
+    model.to_device(device)
+    device.use()
+
+    optimizer = FusedAdam()
+    optimizer.setup(model)
+    optimizer.add_hook(WeightClip())
+
+    train_iter = ArrayIterator(send_dataset(train, device), args.batchsize)
+    test_iter = ArrayIterator(send_dataset(test, device),
+                              EVALUATION_BATCHSIZE,
+                              repeat=False, shuffle=False)
+    updater = training.updaters.StandardUpdater(
+        train_iter, optimizer, converter=send_arrays, device=device)
+    trainer = training.Trainer(updater, (args.epoch, 'epoch'), out=args.out)
+
+    trainer.extend(ExactEvaluator(
+        test_iter, model, converter=send_arrays, device=device))
+    trainer.extend(extensions.DumpGraph('main/loss'))
+    trainer.extend(snapshots.snapshot(), trigger=(args.frequency, 'epoch'))
+    trainer.extend(extensions.LogReport())
+    if not args.noplot:
+        for value in 'loss', 'accuracy':
+            trainer.extend(reports.PlotReport(
+                {f'main/{value}': 'training',
+                 f'validation/main/{value}': 'test'},
+                value, f'{value}.png'))
+    trainer.extend(reports.PrintReport(
+        ['epoch', 'main/loss', 'validation/main/loss', 'main/accuracy',
+         'validation/main/accuracy', 'elapsed_time']))
+    if sys.stdout.isatty():
+        # A trigger without state, so that the snapshots of a run on a terminal
+        # and of one in the background are the same.
+        trainer.extend(extensions.ProgressBar(), trigger=lambda _: True)
+    return trainer
+
+
+def main():
+    parser, args = parse_args()
+    try:
+        device = get_device(args.gpu)
+        train, test = mnist.get_mnist()
+        if args.batchsize > len(train):
+            raise ValueError(f'--batchsize must be at most {len(train)}, the '
+                             f'number of images, got {args.batchsize}')
+        make_folder(args.out)
+        set_seed(args.seed, device)
+        trainer = make_trainer(args, device, train, test)
+        snapshot = args.resume
+        if args.autoload:
+            snapshot = snapshots.newest(args.out)
+        if snapshot:
+            snapshots.load(snapshot, trainer)
+    except ValueError as e:
+        parser.error(e)
+    except MemoryError as e:
+        parser.error(f'--unit={args.unit} needs more memory than there is: {e}')
+
+    with open(os.path.join(args.out, 'args.json'), 'w') as f:
+        json.dump(vars(args), f, indent=4)
+        f.write('\n')
+
+    print(f'GPU: {args.gpu}')
+    print(f'# unit: {args.unit}')
+    print(f'# Minibatch-size: {args.batchsize}')
+    print(f'# epoch: {args.epoch}')
+    print(f'# kernels: {kernels.description(device.xp)}')
+    print('', flush=True)
+
+    if trainer.updater.epoch >= args.epoch:
+        print(f'{snapshot} is at epoch {trainer.updater.epoch} already; '
+              'a larger --epoch goes on from there')
+        return
+    try:
+        trainer.run()
+    except KeyboardInterrupt:
+        print('interrupted; --autoload goes on from the last snapshot',
+              file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,53 @@
+import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer
+
+
+class WeightClip:
+    """Optimizer hook that clips every parameter to an interval.
+
+    After each update, ``param = min(max(param, lower), upper)`` in place, for
+    each parameter of the target: weights, biases, and gamma and beta of batch
+    normalization. A latent weight far outside of [-1, 1] would need many
+    updates before its sign could change. NaN stays NaN.
+
+    A :class:`~fused_adam.FusedAdam` clips in the same pass over memory as it
+    updates, to the same result.
+
+    Args:
+        lower (float): Lower limit of the values, -1 by default.
+        upper (float): Upper limit of the values, 1 by default.
+
+    Raises:
+        ValueError: If ``lower`` is not less than ``upper``.
+
+    Attributes:
+        timing (str): 'post': a clip before the update would leave weights
+            outside of the interval.
+
+    Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
+    "Quantized Neural Networks", arXiv:1609.07061, Algorithm 1.
+
+    .. admonition:: Example
+
+        >>> optimizer = chainer.optimizers.Adam().setup(model)
+        >>> optimizer.add_hook(WeightClip())
+
+    """
+
+    name = 'WeightClip'
+    timing = 'post'
+    call_for_each_param = True
+
+    def __init__(self, lower=-1.0, upper=1.0):
+        if not lower < upper:
+            raise ValueError('lower must be less than upper, '
+                             f'got {lower} and {upper}')
+        self.lower = lower
+        self.upper = upper
+
+    def __call__(self, rule, param):
+        array = param.array
+        if array is None:  # not initialized yet
+            return
+        with chainer.using_device(param.device):
+            param.device.xp.clip(array, self.lower, self.upper, out=array)
