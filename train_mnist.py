@@ -18,6 +18,7 @@ import mnist
 import reports
 import snapshots
 from array_iterator import ArrayIterator, send_arrays, send_dataset
+from command_line import ArgumentParser, positive_int
 from exact_evaluator import ExactEvaluator
 from fused_adam import FusedAdam
 from net import MnistMLP
@@ -26,21 +27,6 @@ from weight_clip import WeightClip
 # The evaluation's batch: large enough for the matrix products to run at full
 # speed, small enough for their results to stay in the cache.
 EVALUATION_BATCHSIZE = 1000
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """Parser whose errors are one line, without the usage before it."""
-
-    def error(self, message):
-        message = ' '.join(str(message).split())
-        self.exit(2, f'{self.prog}: error: {message}\n')
-
-
-def positive_int(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, got {text}')
-    return value
 
 
 def seed_int(text):
