@@ -90,6 +90,11 @@ def tile_weights(words):
     return _kernels_for(words).tile_weights(words)
 
 
+def tile_pixel_weights(words):
+    """See ``numpy_kernels.tile_pixel_weights``."""
+    return _kernels_for(words).tile_pixel_weights(words)
+
+
 def xnor_dot(a, tiles, n_in, n_out):
     """See ``numpy_kernels.xnor_dot``."""
     return _kernels_for(a).xnor_dot(a, tiles, n_in, n_out)

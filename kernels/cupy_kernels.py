@@ -130,7 +130,9 @@ extern "C" __global__ void quantized_net_bitplanes(
         const unsigned char* row = x + i / n_words * n_in;
         unsigned long long words[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         for (int j = 0; j < 64 && first + j < n_in; ++j) {
-            const unsigned long long pixel = row[order[first + j]];
+            const long long at = first + j;
+            const unsigned long long pixel =
+                row[order[at / 4] * 4 + at % 4];
             for (int n = 0; n < 8; ++n) {
                 words[n] |= (pixel >> n & 1) << j;
             }
@@ -217,6 +219,10 @@ def tile_weights(words):
         padded.reshape(n_tiles, 64, k).transpose(0, 2, 1))
 
 
+# A GPU's threads count whole words, and read those of 64 units side by side.
+tile_pixel_weights = tile_weights
+
+
 def xnor_dot(a, tiles, n_in, n_out):
     """See ``numpy_kernels.xnor_dot``."""
     a, tiles = cupy.ascontiguousarray(a), cupy.ascontiguousarray(tiles)
@@ -234,6 +240,9 @@ def xnor_sign(a, tiles, n_in, thresholds, falling):
 
 def bitplane_dot(x, order, tiles, n_out):
     """See ``numpy_kernels.bitplane_dot``."""
+    missing = -x.shape[1] % 4
+    if missing:
+        x = cupy.pad(x, ((0, 0), (0, missing)))
     x, tiles = cupy.ascontiguousarray(x), cupy.ascontiguousarray(tiles)
     n_rows, n_in = x.shape
     n_words = tiles.shape[1]

@@ -14,8 +14,7 @@ import numpy
 from kernels import numpy_kernels
 from kernels.threads import run_in_threads
 from kernels.vector_intrinsics import (
-    ROWS, at_least, bit_of_bytes, bitplane_tile, xnor_tile_row,
-    xnor_tile_rows)
+    OCTET_TILE, ROWS, at_least, bitplane_tile, xnor_tile_row, xnor_tile_rows)
 
 
 def _jit(function):
@@ -109,14 +108,17 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
 _BLOCK = 256
 _IMAGES = 64
 
+# Groups of 8 pixels that bitplane_tile takes at once.
+_CHUNK = 31
+
 # Least work for which a thread is woken, in popcounts of a word.
 _WORK = 1 << 17
 
 
 @_jit
-def _padded(thresholds, n):
+def _padded(thresholds, n, dtype):
     # Beyond the units no sum is large enough, so that the bits there are 0.
-    padded = numpy.full(n, numpy.iinfo(numpy.int64).max, numpy.int64)
+    padded = numpy.full(n, numpy.iinfo(numpy.int32).max, dtype)
     padded[:thresholds.size] = thresholds
     return padded
 
@@ -158,7 +160,7 @@ def _xnor_dot(a, tiles, n_in, y):
 @_jit
 def _xnor_sign(a, tiles, n_in, thresholds, falling, y):
     n_rows, n_words = a.shape
-    thresholds = _padded(thresholds, 64 * falling.size)
+    thresholds = _padded(thresholds, 64 * falling.size, numpy.int64)
     dots = numpy.empty(ROWS * 64, numpy.int64)
     for start in range(0, n_rows, _BLOCK):
         stop = min(start + _BLOCK, n_rows)
@@ -179,82 +181,104 @@ def _xnor_sign(a, tiles, n_in, thresholds, falling, y):
 
 
 @_jit
-def _find_words(image, order, pixels, words, places, ends, i):
-    """Lists the words of an image's planes that are not zero.
+def _find_octets(runs, order, groups, at, octets, places, e, ends):
+    """Lists the octets of an image's planes that are not zero.
 
-    MNIST's pictures are mostly black, and ``order`` puts the pixels that are
-    black together: nearly half of the words are zero.
+    MNIST's pictures are mostly black, and ``order`` puts neighbouring pixels
+    together: three of four octets are zero. They are listed in chunks of 31
+    groups of 8 pixels, see ``bitplane_tile``. ``groups`` and ``at`` are
+    scratch memory. Returns the pixels' sum and the number of chunks.
     """
-    octets = pixels.view(numpy.uint8)
-    n_words = words.size // ends.shape[0] // 8
-    total = 0
-    # In the order of the words; the planes are put one after the other below.
-    used = numpy.empty((8, n_words), numpy.uint64)
-    for k in range(n_words):
-        n = min(64, order.size - 64 * k)
-        octets[n:] = 0
-        for j in range(n):
-            # Unsigned, so that no negative index has to be thought of.
-            pixel = image[numpy.uint64(order[64 * k + j])]
-            octets[j] = pixel
-            total += pixel
+    one = numpy.uint64(1)
+    n = 0
+    for group in range((order.size + 1) // 2):
+        # Unsigned indices, so that no negative one has to be thought of.
+        x = numpy.uint64(runs[numpy.uint64(order[2 * group])])
+        if 2 * group + 1 < order.size:
+            x |= numpy.uint64(
+                runs[numpy.uint64(order[2 * group + 1])]) << (32 * one)
+        # Written always, counted if it is not zero: no branch to mispredict.
+        groups[n] = x
+        at[n] = group
+        n += x != 0
+    total = numpy.uint64(0)
+    for i in range(n):
+        x = groups[i]
+        pairs = ((x & numpy.uint64(0x00FF00FF00FF00FF))
+                 + ((x >> (8 * one)) & numpy.uint64(0x00FF00FF00FF00FF)))
+        total += (pairs * numpy.uint64(0x0001000100010001)) >> (48 * one)
+        # Octets of pixels to octets of planes: a matrix of 8 x 8 bits is
+        # transposed by the exchange of ever larger parts.
+        t = (x ^ (x >> (7 * one))) & numpy.uint64(0x00AA00AA00AA00AA)
+        x ^= t ^ (t << (7 * one))
+        t = (x ^ (x >> (14 * one))) & numpy.uint64(0x0000CCCC0000CCCC)
+        x ^= t ^ (t << (14 * one))
+        t = (x ^ (x >> (28 * one))) & numpy.uint64(0x00000000F0F0F0F0)
+        groups[i] = x ^ t ^ (t << (28 * one))
+    n_chunks = 0
+    for start in range(0, n, _CHUNK):
         for plane in range(8):
-            used[plane, k] = bit_of_bytes(pixels, 7 - plane)
-    e = 8 * n_words * i
-    for plane in range(8):
-        for k in range(n_words):
-            words[e] = used[plane, k]
-            places[e] = k
-            e += used[plane, k] != 0
-        ends[i, plane] = e
-    return total
+            shift = numpy.uint64(56 - 8 * plane)
+            for i in range(start, min(start + _CHUNK, n)):
+                octet = (groups[i] >> shift) & numpy.uint64(255)
+                octets[e] = octet * numpy.uint64(0x0101010101010101)
+                places[e] = at[i]
+                e += octet != 0
+            ends[n_chunks, plane] = e
+        n_chunks += 1
+    return numpy.int32(total), n_chunks
 
 
 @_jit
-def _bitplane_dot(x, order, tiles, y):
-    n_words, n_out = tiles.shape[1], y.shape[1]
-    size = 8 * n_words
-    words = numpy.empty(_IMAGES * size + 1, numpy.uint64)
+def _bitplane_rows(runs, order, tiles, y, signs, thresholds, falling):
+    """Writes the sums to y or, where this is empty, the signs."""
+    n_groups, n_out = tiles.shape[1], y.shape[1]
+    size = 8 * n_groups
+    max_chunks = -(-n_groups // _CHUNK)
+    octets = numpy.empty(_IMAGES * size + 1, numpy.uint64)
     places = numpy.empty(_IMAGES * size + 1, numpy.int64)
-    ends = numpy.empty((_IMAGES, 8), numpy.int64)
-    totals = numpy.empty(_IMAGES, numpy.int64)
-    pixels = numpy.empty(8, numpy.uint64)
-    dots = numpy.empty(64, numpy.int64)
-    for start in range(0, x.shape[0], _IMAGES):
-        n = min(_IMAGES, x.shape[0] - start)
+    ends = numpy.empty((_IMAGES, max_chunks, 8), numpy.int64)
+    n_chunks = numpy.empty(_IMAGES, numpy.int64)
+    totals = numpy.empty(_IMAGES, numpy.int32)
+    dots = numpy.empty(OCTET_TILE, numpy.int32)
+    groups = numpy.empty(n_groups + 1, numpy.uint64)
+    at = numpy.empty(n_groups + 1, numpy.int64)
+    for start in range(0, runs.shape[0], _IMAGES):
+        n = min(_IMAGES, runs.shape[0] - start)
         for i in range(n):
-            totals[i] = _find_words(
-                x[start + i], order, pixels, words, places, ends, i)
+            totals[i], n_chunks[i] = _find_octets(
+                runs[start + i], order, groups, at, octets, places, i * size,
+                ends[i])
         for t in range(tiles.shape[0]):
             for i in range(n):
-                bitplane_tile(words, places, i * size, ends, 8 * i, tiles,
-                              t * n_words * 64, totals[i], dots)
-                for u in range(min(64, n_out - 64 * t)):
-                    y[start + i, 64 * t + u] = dots[u]
+                dots[:] = -totals[i]
+                e = i * size
+                for chunk in range(n_chunks[i]):
+                    bitplane_tile(octets, places, e, ends,
+                                  (i * max_chunks + chunk) * 8, tiles,
+                                  t * n_groups * OCTET_TILE, dots)
+                    e = ends[i, chunk, 7]
+                first = t * OCTET_TILE
+                for u in range(min(OCTET_TILE, n_out - first)):
+                    y[start + i, first + u] = dots[u]
+                first = t * (OCTET_TILE // 64)
+                for u in range(min(OCTET_TILE // 64, falling.size - first)):
+                    signs[start + i, first + u] = falling[first + u] ^ (
+                        at_least(dots, 64 * u, thresholds,
+                                 64 * (first + u)))
 
 
 @_jit
-def _bitplane_sign(x, order, tiles, thresholds, falling, y):
-    n_words = tiles.shape[1]
-    size = 8 * n_words
-    words = numpy.empty(_IMAGES * size + 1, numpy.uint64)
-    places = numpy.empty(_IMAGES * size + 1, numpy.int64)
-    ends = numpy.empty((_IMAGES, 8), numpy.int64)
-    totals = numpy.empty(_IMAGES, numpy.int64)
-    pixels = numpy.empty(8, numpy.uint64)
-    dots = numpy.empty(64, numpy.int64)
-    thresholds = _padded(thresholds, 64 * falling.size)
-    for start in range(0, x.shape[0], _IMAGES):
-        n = min(_IMAGES, x.shape[0] - start)
-        for i in range(n):
-            totals[i] = _find_words(
-                x[start + i], order, pixels, words, places, ends, i)
-        for t in range(tiles.shape[0]):
-            for i in range(n):
-                bitplane_tile(words, places, i * size, ends, 8 * i, tiles,
-                              t * n_words * 64, totals[i], dots)
-                y[start + i, t] = falling[t] ^ at_least(
-                    dots, 0, thresholds, 64 * t)
+def _bitplane_dot(runs, order, tiles, y):
+    _bitplane_rows(runs, order, tiles, y, numpy.empty((0, 0), numpy.uint64),
+                   numpy.empty(0, numpy.int32), numpy.empty(0, numpy.uint64))
+
+
+@_jit
+def _bitplane_sign(runs, order, tiles, thresholds, falling, signs):
+    _bitplane_rows(runs, order, tiles, numpy.empty((0, 0), numpy.int32), signs,
+                   _padded(thresholds, 64 * falling.size, numpy.int32),
+                   falling)
 
 
 def _run(kernel, x, y, work, *args):
@@ -276,6 +300,7 @@ def pack_signs(x):
 
 unpack_signs = numpy_kernels.unpack_signs
 tile_weights = numpy_kernels.tile_weights
+tile_pixel_weights = numpy_kernels.tile_pixel_weights
 
 
 def xnor_dot(a, tiles, n_in, n_out):
@@ -293,16 +318,23 @@ def xnor_sign(a, tiles, n_in, thresholds, falling):
                 tiles, n_in, thresholds, falling)
 
 
+def _runs(x):
+    """Returns rows of pixels as words of 32 bits, the first pixel lowest."""
+    x = numpy.ascontiguousarray(numpy_kernels.whole_runs(x))
+    return x.view('<u4').astype(numpy.uint32, copy=False)
+
+
 def bitplane_dot(x, order, tiles, n_out):
     """See ``numpy_kernels.bitplane_dot``."""
-    x, tiles = numpy.ascontiguousarray(x), numpy.ascontiguousarray(tiles)
+    runs, tiles = _runs(x), numpy.ascontiguousarray(tiles)
     y = numpy.empty((len(x), n_out), numpy.int32)
-    return _run(_bitplane_dot, x, y, len(x) * tiles.size * 8, order, tiles)
+    return _run(_bitplane_dot, runs, y, len(x) * tiles.size // 8, order,
+                tiles)
 
 
 def bitplane_sign(x, order, tiles, thresholds, falling):
     """See ``numpy_kernels.bitplane_sign``."""
-    x, tiles = numpy.ascontiguousarray(x), numpy.ascontiguousarray(tiles)
-    y = numpy.empty((len(x), len(tiles)), numpy.uint64)
-    return _run(_bitplane_sign, x, y, len(x) * tiles.size * 8,
+    runs, tiles = _runs(x), numpy.ascontiguousarray(tiles)
+    y = numpy.empty((len(x), len(falling)), numpy.uint64)
+    return _run(_bitplane_sign, runs, y, len(x) * tiles.size // 8,
                 order, tiles, thresholds, falling)

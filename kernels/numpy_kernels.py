@@ -92,9 +92,11 @@ else:  # NumPy before 2.0
         numpy.arange(1 << 16, dtype=numpy.uint16).view(numpy.uint8)
         .reshape(-1, 2), axis=1).sum(axis=1, dtype=numpy.uint8)
 
-    def _popcount(words):
-        halves = _BITS_OF[words.view(numpy.uint16)]
-        return halves.reshape((*words.shape, 4)).sum(-1, dtype=numpy.uint8)
+    def _popcount(x):
+        if x.dtype == numpy.uint8:
+            return _BITS_OF[x]
+        halves = _BITS_OF[x.view(numpy.uint16)]
+        return halves.reshape((*x.shape, 4)).sum(-1, dtype=numpy.uint8)
 
 
 def _pack(bits):
@@ -145,26 +147,47 @@ def tile_weights(words):
         words (numpy.ndarray): uint64 words of shape (M, K), a row per unit.
 
     Returns:
-        numpy.ndarray: uint64 words of shape (ceil(M / 64), K, 64), on a CPU
-        aligned to the 64 bytes of a cache line.
+        numpy.ndarray: uint64 words of shape (ceil(M / 64), K, 64).
 
     """
-    m, k = words.shape
-    n_tiles = -(-m // 64)
-    size = n_tiles * k * 64
-    memory = numpy.zeros(size + 7, numpy.uint64)
-    start = -memory.ctypes.data // 8 % 8
-    tiles = memory[start:start + size].reshape(n_tiles, k, 64)
+    return _tile(words, 64)
+
+
+def tile_pixel_weights(words):
+    """Returns packed weights in tiles, as the bit-plane products take them.
+
+    As :func:`tile_weights`, but of octets of 512 units: an octet of a plane
+    is zero more often than a word.
+
+    Args:
+        words (numpy.ndarray): uint64 words of shape (M, K), a row per unit.
+
+    Returns:
+        numpy.ndarray: uint8 octets of shape (ceil(M / 512), 8 K, 512).
+
+    """
+    return _tile(words.astype('<u8', copy=False).view(numpy.uint8), 512)
+
+
+def _tile(rows, width):
+    m, k = rows.shape
+    n_tiles = -(-m // width)
+    size = n_tiles * k * width
+    # From an address that a cache line begins at.
+    memory = numpy.zeros(size * rows.itemsize + 63, numpy.uint8)
+    start = -memory.ctypes.data % 64
+    tiles = memory[start:start + size * rows.itemsize].view(rows.dtype)
+    tiles = tiles.reshape(n_tiles, k, width)
     for t in range(n_tiles):
-        block = words[64 * t:64 * t + 64]
+        block = rows[width * t:width * (t + 1)]
         tiles[t, :, :len(block)] = block.T
     return tiles
 
 
 def _by_word(tiles, n_out):
-    """Returns tiles as words of shape (K, n_out)."""
-    n_tiles, k, _ = tiles.shape
-    return tiles.transpose(1, 0, 2).reshape(k, n_tiles * 64)[:, :n_out]
+    """Returns tiles as rows of a word or an octet each, (K, n_out)."""
+    n_tiles, k, width = tiles.shape
+    return tiles.transpose(1, 0, 2).reshape(k, n_tiles * width)[:, :n_out]
 
 
 def xnor_dot(a, tiles, n_in, n_out):
@@ -212,6 +235,15 @@ def xnor_sign(a, tiles, n_in, thresholds, falling):
     return _pack(y >= thresholds) ^ falling
 
 
+def whole_runs(x):
+    """Returns rows of pixels, filled up with zeros to runs of 4."""
+    missing = -x.shape[1] % 4
+    if not missing:
+        return x
+    padding = numpy.zeros((len(x), missing), numpy.uint8)
+    return numpy.concatenate([x, padding], axis=1)
+
+
 def bitplane_dot(x, order, tiles, n_out):
     """Returns the product of rows of bytes and packed +-1 weights.
 
@@ -220,9 +252,10 @@ def bitplane_dot(x, order, tiles, n_out):
 
     Args:
         x (numpy.ndarray): uint8 rows of shape (N, n_in).
-        order (numpy.ndarray): int64 indices of shape (n_in,): value i of the
-            weights belongs to ``x[:, order[i]]``.
-        tiles (numpy.ndarray): Weights, see :func:`tile_weights`.
+        order (numpy.ndarray): int64 indices of shape (ceil(n_in / 4),): run
+            i of 4 weights belongs to run ``order[i]`` of 4 pixels. Pixels that
+            are zero together should lie together.
+        tiles (numpy.ndarray): Weights, see :func:`tile_pixel_weights`.
         n_out (int): Number of units.
 
     Returns:
@@ -231,11 +264,15 @@ def bitplane_dot(x, order, tiles, n_out):
     """
     w = _by_word(tiles, n_out)
     y = numpy.empty((len(x), n_out), numpy.int32)
+    x = whole_runs(x)
+    runs = x.reshape(len(x), x.shape[1] // 4, 4)
     for start in range(0, len(x), _ROWS):
-        rows = x[start:start + _ROWS, order]
+        rows = runs[start:start + _ROWS, order]
+        rows = rows.reshape(len(rows), x.shape[1])
         common = numpy.zeros((len(rows), n_out), numpy.int32)
         for n in reversed(range(8)):
-            plane = _pack((rows & (1 << n)) != 0)
+            plane = numpy.packbits((rows & (1 << n)) != 0, axis=1,
+                                   bitorder='little')
             common *= 2
             for k in numpy.flatnonzero(plane.any(axis=0)):
                 common += _popcount(plane[:, k, None] & w[k])

@@ -16,23 +16,24 @@ from numba import types
 from numba.core import cgutils, errors
 from numba.extending import intrinsic
 
-# Units in a tile of the weights (see numpy_kernels.tile_weights).
+# Units in a tile of the weights (see numpy_kernels.tile_weights), and in one
+# of the first layer's (see numpy_kernels.tile_pixel_weights).
 TILE = 64
+OCTET_TILE = 512
 
 _WORD = ir.IntType(64)
 
 
-def _register_block():
-    """Returns lanes of a vector, vectors and rows whose sums fit registers."""
-    features = llvmlite.binding.get_host_cpu_features()
-    if features.get('avx512f'):
-        return 8, 8, 3  # 24 of 32 registers
-    return 4, 4, 2  # AVX2: 8 of 16; elsewhere a vector is two registers
-
-
-_LANES, _VECTORS, ROWS = _register_block()
+# Sums are held in registers: for the XNOR product those of a number of rows,
+# each of a number of vectors, for the bit-plane product those of a number of
+# vectors of 64 octets, three registers for each.
+if llvmlite.binding.get_host_cpu_features().get('avx512bw'):
+    ROWS, _VECTORS, _LANES, _OCTET_VECTORS = 3, 8, 8, 8  # 24 of 32 registers
+else:  # AVX2: 8 and 12 of 16; elsewhere a vector is two registers or more
+    ROWS, _VECTORS, _LANES, _OCTET_VECTORS = 2, 4, 4, 2
 _VECTOR = ir.VectorType(_WORD, _LANES)
 _STEP = _LANES * _VECTORS
+_OCTETS = ir.VectorType(ir.IntType(8), TILE)
 
 
 def _int(value):
@@ -41,7 +42,6 @@ def _int(value):
 
 def _address(context, builder, array_type, array, index, pointee=_WORD):
     data = context.make_array(array_type)(context, builder, array).data
-    data = builder.bitcast(data, _WORD.as_pointer())
     return builder.bitcast(builder.gep(data, [index]), pointee.as_pointer())
 
 
@@ -50,23 +50,28 @@ def _load(builder, address, offset):
     return builder.load(builder.gep(address, [offset]), align=8)
 
 
-def _splat(builder, word):
+def _splat(builder, word, n_lanes=_LANES):
     lane = ir.IntType(32)
-    undefined = ir.Constant(_VECTOR, ir.Undefined)
+    undefined = ir.Constant(ir.VectorType(_WORD, n_lanes), ir.Undefined)
     vector = builder.insert_element(undefined, word, lane(0))
     return builder.shuffle_vector(
-        vector, undefined, ir.Constant(ir.VectorType(lane, _LANES), None))
+        vector, undefined, ir.Constant(ir.VectorType(lane, n_lanes), None))
 
 
-def _popcount(builder, vector):
+def _constant(vector, value):
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def _popcount(builder, value):
+    vector = value.type
     function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(_VECTOR, [_VECTOR]),
-        f'llvm.ctpop.v{_LANES}i64')
-    return builder.call(function, [vector])
+        builder.module, ir.FunctionType(vector, [vector]),
+        f'llvm.ctpop.v{vector.count}i{vector.element.width}')
+    return builder.call(function, [value])
 
 
-def _zeros(builder, n):
-    zero = ir.Constant(_VECTOR, None)
+def _zeros(builder, n, vector=_VECTOR):
+    zero = ir.Constant(vector, None)
     return [cgutils.alloca_once_value(builder, zero) for _ in range(n)]
 
 
@@ -135,97 +140,95 @@ xnor_tile_row = intrinsic(_make_xnor_tile(1))
 
 
 @intrinsic
-def bitplane_tile(typingctx, words, places, start, ends, ends_start, tiles,
-                  tile_start, total, dots):
-    """``dots[u] = 2 sum_n 2^n popcount(x^n & w_u) - total`` for one image.
+def bitplane_tile(typingctx, octets, places, start, ends, ends_start, tiles,
+                  tile_start, dots):
+    """``dots[u] += 2 sum_n 2^n popcount(x^n & w_u)`` for the 512 units u.
 
-    The image comes as its words that are not zero: ``words[e]`` belongs to
-    word ``places[e]`` of a row, and the planes lie one after the other, the
-    highest first, each up to ``ends``.
+    x is at most 31 groups of 8 pixels, of which the octets that are not zero
+    come: ``octets[e]``, eight times in a word, belongs to octet ``places[e]``
+    of a row, and the planes lie one after the other, the highest first, each
+    up to ``ends``. Sums of 31 popcounts fit 8 bits, those of the planes 16.
     """
-    _check_words(words, places, ends, tiles, dots)
+    _check_words(octets, places, ends)
 
     def codegen(context, builder, signature, args):
-        (words, places, start, ends, ends_start, tiles, tile_start, total,
+        (octets, places, start, ends, ends_start, tiles, tile_start,
          dots) = args
-        (words_type, places_type, _, ends_type, _, tiles_type, _, _,
+        (octets_type, places_type, _, ends_type, _, tiles_type, _,
          dots_type) = signature.args
-        words = _address(context, builder, words_type, words, _int(0))
+        octets = _address(context, builder, octets_type, octets, _int(0))
         places = _address(context, builder, places_type, places, _int(0))
         ends = _address(context, builder, ends_type, ends, ends_start)
-        with cgutils.for_range(builder, _int(TILE // _STEP)) as part:
-            first = builder.mul(part.index, _int(_STEP))
+        byte, half = ir.IntType(8), ir.IntType(16)
+        pairs = ir.VectorType(half, TILE // 2)
+        step = TILE * _OCTET_VECTORS
+        with cgutils.for_range(builder, _int(OCTET_TILE // step)) as part:
+            first = builder.mul(part.index, _int(step))
             w = _address(context, builder, tiles_type, tiles,
-                         builder.add(tile_start, first), _VECTOR)
-            sums = _zeros(builder, _VECTORS)
+                         builder.add(tile_start, first), byte)
+            even, odd = (_zeros(builder, _OCTET_VECTORS, pairs)
+                         for _ in range(2))
             entry = cgutils.alloca_once_value(builder, start)
             with cgutils.for_range(builder, _int(8)) as plane:
-                # Horner's rule: what is there counts twice as much.
-                for s in sums:
-                    _add(builder, s, builder.load(s))
+                sums = _zeros(builder, _OCTET_VECTORS, _OCTETS)
                 end = _load(builder, ends, plane.index)
                 with cgutils.for_range(
                         builder, end, start=builder.load(entry)) as loop:
-                    x = _splat(builder, _load(builder, words, loop.index))
+                    x = builder.bitcast(_splat(builder, _load(
+                        builder, octets, loop.index), 8), _OCTETS)
                     at = builder.mul(_load(builder, places, loop.index),
-                                     _int(TILE // _LANES))
-                    for v in range(_VECTORS):
-                        w_kv = _load(builder, w, builder.add(at, _int(v)))
+                                     _int(OCTET_TILE))
+                    for v in range(_OCTET_VECTORS):
+                        w_kv = builder.load(builder.bitcast(
+                            builder.gep(w, [builder.add(at, _int(v * TILE))]),
+                            _OCTETS.as_pointer()), align=8)
                         _add(builder, sums[v], _popcount(
                             builder, builder.and_(x, w_kv)))
                 builder.store(end, entry)
-            out = _address(context, builder, dots_type, dots, first, _VECTOR)
-            for v in range(_VECTORS):
-                s = builder.load(sums[v])
-                builder.store(builder.sub(builder.add(s, s),
-                                          _splat(builder, total)),
-                              builder.gep(out, [_int(v)]), align=8)
+                # Horner's rule: what is there counts twice as much.
+                for v in range(_OCTET_VECTORS):
+                    both = builder.bitcast(builder.load(sums[v]), pairs)
+                    low = builder.and_(both, _constant(pairs, 255))
+                    high = builder.lshr(both, _constant(pairs, 8))
+                    for total, part_sums in (even[v], low), (odd[v], high):
+                        _add(builder, total, builder.load(total))
+                        _add(builder, total, part_sums)
+            wide = ir.VectorType(ir.IntType(32), TILE)
+            interleave = ir.Constant(
+                wide, [i // 2 + i % 2 * (TILE // 2) for i in range(TILE)])
+            out = _address(context, builder, dots_type, dots, first, wide)
+            for v in range(_OCTET_VECTORS):
+                counts = builder.zext(builder.shuffle_vector(
+                    builder.load(even[v]), builder.load(odd[v]), interleave),
+                    wide)
+                address = builder.gep(out, [_int(v)])
+                builder.store(builder.add(
+                    builder.load(address, align=4),
+                    builder.add(counts, counts)), address, align=4)
         return context.get_dummy_value()
 
     index = types.int64
-    return types.void(words, places, index, ends, index, tiles, index, index,
+    return types.void(octets, places, index, ends, index, tiles, index,
                       dots), codegen
 
 
 @intrinsic
 def at_least(typingctx, dots, dots_start, thresholds, thresholds_start):
     """Word of the 64 comparisons ``dots[u] >= thresholds[u]``."""
-    _check_words(dots, thresholds)
 
     def codegen(context, builder, signature, args):
         dots, dots_start, thresholds, thresholds_start = args
-        vector = ir.VectorType(_WORD, TILE)
+        vector = ir.VectorType(ir.IntType(dots_type.dtype.bitwidth), TILE)
         left, right = (
             builder.load(_address(context, builder, kind, array, at, vector),
-                         align=8)
+                         align=4)
             for kind, array, at in (
                 (signature.args[0], dots, dots_start),
                 (signature.args[2], thresholds, thresholds_start)))
         return builder.bitcast(
             builder.icmp_signed('>=', left, right), _WORD)
 
+    dots_type = dots
+    if dots.dtype != thresholds.dtype:
+        raise errors.TypingError('sums and thresholds of one dtype only')
     return types.uint64(dots, types.int64, thresholds, types.int64), codegen
-
-
-@intrinsic
-def bit_of_bytes(typingctx, pixels, plane):
-    """Word of bit ``plane`` of 64 bytes, given as 8 words."""
-    _check_words(pixels)
-
-    def codegen(context, builder, signature, args):
-        pixels, plane = args
-        byte = ir.IntType(8)
-        address = _address(context, builder, signature.args[0], pixels,
-                           _int(0), ir.VectorType(byte, TILE))
-        vector = builder.load(address, align=8)
-        bit = builder.shl(byte(1), builder.trunc(plane, byte))
-        mask = builder.insert_element(
-            ir.Constant(vector.type, ir.Undefined), bit, ir.IntType(32)(0))
-        mask = builder.shuffle_vector(
-            mask, ir.Constant(vector.type, ir.Undefined),
-            ir.Constant(ir.VectorType(ir.IntType(32), TILE), None))
-        return builder.bitcast(
-            builder.icmp_unsigned('!=', builder.and_(vector, mask),
-                                  ir.Constant(vector.type, None)), _WORD)
-
-    return types.uint64(pixels, types.int64), codegen
