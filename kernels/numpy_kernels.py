@@ -45,10 +45,13 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
         beta1, beta2, eps, eta (float): Chainer's hyperparameters.
         lower, upper (float): Limits of the parameter after the step.
     """
-    if not (param.flags.c_contiguous and m.flags.c_contiguous
-            and v.flags.c_contiguous):
-        for rows in zip(param, grad, m, v):
-            adam(*rows, alpha_t, beta1, beta2, eps, eta, lower, upper)
+    updated = param, m, v
+    if not all(array.flags.c_contiguous for array in updated):
+        copies = [numpy.ascontiguousarray(array) for array in updated]
+        adam(copies[0], grad, *copies[1:], alpha_t, beta1, beta2, eps, eta,
+             lower, upper)
+        for array, copy in zip(updated, copies):
+            array[...] = copy
         return
     # In the arrays' dtype, so that no operation is done in a wider one.
     alpha_t, beta1_c, beta2_c, eps, eta, lower, upper = (
