@@ -14,6 +14,7 @@ test = .venv/installed-dev
 sources = requirements.txt $(wildcard packaging/chainer/*.*)
 
 .PHONY: train test lint clean
+.NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 train: $(train)
