@@ -181,7 +181,7 @@ def _add_float(module):
 
 @contextlib.contextmanager
 def _add_int_of_array(module):
-    """S5: ``int()`` of an array with one element, an error since NumPy 2.5.
+    """S5: ``int()`` of an array with one element, an error since NumPy 2.4.
 
     chainermn/iterators/multi_node_iterator.py:137 receives the dataset's size
     as such an array. That module calls ``int`` and does nothing else with it,
