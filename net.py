@@ -1,7 +1,7 @@
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer
-import chainer.links as L
 
+from link_batch_normalization import BatchNormalization
 from link_quantized_linear import QuantizedLinear
 from qst import qst
 
@@ -25,11 +25,11 @@ class MnistMLP(chainer.Chain):
         super().__init__()
         with self.init_scope():
             self.l1 = QuantizedLinear(n_in, n_units)
-            self.bn1 = L.BatchNormalization(n_units)
+            self.bn1 = BatchNormalization(n_units)
             self.l2 = QuantizedLinear(n_units, n_units)
-            self.bn2 = L.BatchNormalization(n_units)
+            self.bn2 = BatchNormalization(n_units)
             self.l3 = QuantizedLinear(n_units, n_out)
-            self.bn3 = L.BatchNormalization(n_out)
+            self.bn3 = BatchNormalization(n_out)
 
     def forward(self, x):
         h = qst(self.bn1(self.l1(x)))  # (N, n_in) -> (N, n_units)

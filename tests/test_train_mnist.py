@@ -104,7 +104,7 @@ def test_the_graph_shows_the_quantized_functions(two_epochs):
     graph = (two_epochs[1] / 'cg.dot').read_text()
     assert graph.startswith('digraph')
     assert graph.count('label="QST"') == 2
-    assert graph.count('label="BinarizeWeight"') == 3
+    assert graph.count('label="QuantizedLinearFunction"') == 3
 
 
 @pytest.mark.parametrize('name', ['loss.png', 'accuracy.png'])
