@@ -18,6 +18,7 @@ import mnist
 import reports
 import snapshots
 from array_iterator import ArrayIterator, send_arrays, send_dataset
+from command_line import ArgumentParser, integer
 from exact_evaluator import ExactEvaluator
 from fused_adam import FusedAdam
 from net import MnistMLP
@@ -26,32 +27,6 @@ from weight_clip import WeightClip
 # The evaluation's batch: large enough for the matrix products to run at full
 # speed, small enough for their results to stay in the cache.
 EVALUATION_BATCHSIZE = 1000
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """Parser whose errors are one line, without the usage before it."""
-
-    def error(self, message):
-        message = ' '.join(str(message).split())
-        self.exit(2, f'{self.prog}: error: {message}\n')
-
-
-def integer(lowest, highest=None):
-    """Returns an argument type: the whole numbers from lowest to highest."""
-    def parse(text):
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f'must be a whole number, got {text!r}') from None
-        if value < lowest:
-            raise argparse.ArgumentTypeError(
-                f'must be at least {lowest}, got {text}')
-        if highest is not None and value > highest:
-            raise argparse.ArgumentTypeError(
-                f'must be at most {highest}, got {text}')
-        return value
-    return parse
 
 
 def parse_args(argv=None):

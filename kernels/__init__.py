@@ -84,3 +84,38 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
 def adam(param, *args, **kwargs):
     """See ``numpy_kernels.adam``."""
     _kernels_for(param).adam(param, *args, **kwargs)
+
+
+def pack_signs(x):
+    """See ``numpy_kernels.pack_signs``."""
+    return _kernels_for(x).pack_signs(x)
+
+
+def unpack_signs(words, n):
+    """See ``numpy_kernels.unpack_signs``."""
+    return _kernels_for(words).unpack_signs(words, n)
+
+
+def tile_weights(words):
+    """See ``numpy_kernels.tile_weights``."""
+    return _kernels_for(words).tile_weights(words)
+
+
+def xnor_dot(a, tiles, n_in, n_out):
+    """See ``numpy_kernels.xnor_dot``."""
+    return _kernels_for(a).xnor_dot(a, tiles, n_in, n_out)
+
+
+def xnor_sign(a, tiles, n_in, thresholds, falling):
+    """See ``numpy_kernels.xnor_sign``."""
+    return _kernels_for(a).xnor_sign(a, tiles, n_in, thresholds, falling)
+
+
+def bitplane_dot(x, order, tiles, n_out):
+    """See ``numpy_kernels.bitplane_dot``."""
+    return _kernels_for(x).bitplane_dot(x, order, tiles, n_out)
+
+
+def bitplane_sign(x, order, tiles, thresholds, falling):
+    """See ``numpy_kernels.bitplane_sign``."""
+    return _kernels_for(x).bitplane_sign(x, order, tiles, thresholds, falling)

@@ -12,6 +12,10 @@ import numba
 import numpy
 
 from kernels import numpy_kernels
+from kernels.threads import run_in_threads
+from kernels.vector_intrinsics import (
+    ROWS, at_least, bit_of_bytes, bitplane_tile, xnor_tile_row,
+    xnor_tile_rows)
 
 
 def _jit(function):
@@ -162,3 +166,211 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
         alpha_t, 1.0 - beta1, 1.0 - beta2, eps, eta, lower, upper)]
     _adam(param.reshape(-1), grad.reshape(-1), m.reshape(-1), v.reshape(-1),
           *scalars)
+
+
+# Kernels of the packed network; see numpy_kernels for what they compute. The
+# rows are divided among threads, each of which runs a kernel compiled for
+# one: that is as fast as Numba's own threads, which spin while they wait and
+# take the cores from the BLAS library (measured in benchmarks/).
+
+# Rows whose words stay in the second-level cache while all tiles pass by.
+_BLOCK = 256
+_IMAGES = 64
+
+# Least work for which a thread is woken, in popcounts of a word.
+_WORK = 1 << 17
+
+
+@_jit
+def _padded(thresholds, n):
+    # Beyond the units no sum is large enough, so that the bits there are 0.
+    padded = numpy.full(n, numpy.iinfo(numpy.int64).max, numpy.int64)
+    padded[:thresholds.size] = thresholds
+    return padded
+
+
+@_jit
+def _pack_signs(x, words):
+    for i in range(words.shape[0]):
+        for k in range(words.shape[1]):
+            word = numpy.uint64(0)
+            for j in range(min(64, x.shape[1] - 64 * k)):
+                word |= numpy.uint64(x[i, 64 * k + j] >= 0) << numpy.uint64(j)
+            words[i, k] = word
+
+
+@_jit
+def _xnor_dot(a, tiles, n_in, y):
+    n_rows, n_words = a.shape
+    n_out = y.shape[1]
+    dots = numpy.empty(ROWS * 64, numpy.int64)
+    for start in range(0, n_rows, _BLOCK):
+        stop = min(start + _BLOCK, n_rows)
+        for t in range(tiles.shape[0]):
+            n_units = min(64, n_out - 64 * t)
+            i = start
+            while i < stop:
+                n = ROWS if i + ROWS <= stop else 1
+                if n == ROWS:
+                    xnor_tile_rows(a, i * n_words, tiles, t * n_words * 64,
+                                   n_words, n_in, dots)
+                else:
+                    xnor_tile_row(a, i * n_words, tiles, t * n_words * 64,
+                                  n_words, n_in, dots)
+                for r in range(n):
+                    for u in range(n_units):
+                        y[i + r, 64 * t + u] = dots[64 * r + u]
+                i += n
+
+
+@_jit
+def _xnor_sign(a, tiles, n_in, thresholds, falling, y):
+    n_rows, n_words = a.shape
+    thresholds = _padded(thresholds, 64 * falling.size)
+    dots = numpy.empty(ROWS * 64, numpy.int64)
+    for start in range(0, n_rows, _BLOCK):
+        stop = min(start + _BLOCK, n_rows)
+        for t in range(tiles.shape[0]):
+            i = start
+            while i < stop:
+                n = ROWS if i + ROWS <= stop else 1
+                if n == ROWS:
+                    xnor_tile_rows(a, i * n_words, tiles, t * n_words * 64,
+                                   n_words, n_in, dots)
+                else:
+                    xnor_tile_row(a, i * n_words, tiles, t * n_words * 64,
+                                  n_words, n_in, dots)
+                for r in range(n):
+                    y[i + r, t] = falling[t] ^ at_least(
+                        dots, 64 * r, thresholds, 64 * t)
+                i += n
+
+
+@_jit
+def _find_words(image, order, pixels, words, places, ends, i):
+    """Lists the words of an image's planes that are not zero.
+
+    MNIST's pictures are mostly black, and ``order`` puts the pixels that are
+    black together: nearly half of the words are zero.
+    """
+    octets = pixels.view(numpy.uint8)
+    n_words = words.size // ends.shape[0] // 8
+    total = 0
+    # In the order of the words; the planes are put one after the other below.
+    used = numpy.empty((8, n_words), numpy.uint64)
+    for k in range(n_words):
+        n = min(64, order.size - 64 * k)
+        octets[n:] = 0
+        for j in range(n):
+            # Unsigned, so that no negative index has to be thought of.
+            pixel = image[numpy.uint64(order[64 * k + j])]
+            octets[j] = pixel
+            total += pixel
+        for plane in range(8):
+            used[plane, k] = bit_of_bytes(pixels, 7 - plane)
+    e = 8 * n_words * i
+    for plane in range(8):
+        for k in range(n_words):
+            words[e] = used[plane, k]
+            places[e] = k
+            e += used[plane, k] != 0
+        ends[i, plane] = e
+    return total
+
+
+@_jit
+def _bitplane_dot(x, order, tiles, y):
+    n_words, n_out = tiles.shape[1], y.shape[1]
+    size = 8 * n_words
+    words = numpy.empty(_IMAGES * size + 1, numpy.uint64)
+    places = numpy.empty(_IMAGES * size + 1, numpy.int64)
+    ends = numpy.empty((_IMAGES, 8), numpy.int64)
+    totals = numpy.empty(_IMAGES, numpy.int64)
+    pixels = numpy.empty(8, numpy.uint64)
+    dots = numpy.empty(64, numpy.int64)
+    for start in range(0, x.shape[0], _IMAGES):
+        n = min(_IMAGES, x.shape[0] - start)
+        for i in range(n):
+            totals[i] = _find_words(
+                x[start + i], order, pixels, words, places, ends, i)
+        for t in range(tiles.shape[0]):
+            for i in range(n):
+                bitplane_tile(words, places, i * size, ends, 8 * i, tiles,
+                              t * n_words * 64, totals[i], dots)
+                for u in range(min(64, n_out - 64 * t)):
+                    y[start + i, 64 * t + u] = dots[u]
+
+
+@_jit
+def _bitplane_sign(x, order, tiles, thresholds, falling, y):
+    n_words = tiles.shape[1]
+    size = 8 * n_words
+    words = numpy.empty(_IMAGES * size + 1, numpy.uint64)
+    places = numpy.empty(_IMAGES * size + 1, numpy.int64)
+    ends = numpy.empty((_IMAGES, 8), numpy.int64)
+    totals = numpy.empty(_IMAGES, numpy.int64)
+    pixels = numpy.empty(8, numpy.uint64)
+    dots = numpy.empty(64, numpy.int64)
+    thresholds = _padded(thresholds, 64 * falling.size)
+    for start in range(0, x.shape[0], _IMAGES):
+        n = min(_IMAGES, x.shape[0] - start)
+        for i in range(n):
+            totals[i] = _find_words(
+                x[start + i], order, pixels, words, places, ends, i)
+        for t in range(tiles.shape[0]):
+            for i in range(n):
+                bitplane_tile(words, places, i * size, ends, 8 * i, tiles,
+                              t * n_words * 64, totals[i], dots)
+                y[start + i, t] = falling[t] ^ at_least(
+                    dots, 0, thresholds, 64 * t)
+
+
+def _run(kernel, x, y, work, *args):
+    """Runs ``kernel(x, *args, y)`` on the rows of x and y, in threads."""
+    run_in_threads(lambda rows: kernel(x[rows], *args, y[rows]),
+                   len(x), work // _WORK)
+    return y
+
+
+def pack_signs(x):
+    """See ``numpy_kernels.pack_signs``."""
+    if not (x.dtype in (numpy.float32, numpy.float64) and x.dtype.isnative
+            and x.flags.c_contiguous):
+        return numpy_kernels.pack_signs(x)
+    words = numpy.empty((len(x), -(-x.shape[1] // 64)), numpy.uint64)
+    _pack_signs(x, words)
+    return words
+
+
+unpack_signs = numpy_kernels.unpack_signs
+tile_weights = numpy_kernels.tile_weights
+
+
+def xnor_dot(a, tiles, n_in, n_out):
+    """See ``numpy_kernels.xnor_dot``."""
+    a, tiles = numpy.ascontiguousarray(a), numpy.ascontiguousarray(tiles)
+    y = numpy.empty((len(a), n_out), numpy.int32)
+    return _run(_xnor_dot, a, y, len(a) * tiles.size, tiles, n_in)
+
+
+def xnor_sign(a, tiles, n_in, thresholds, falling):
+    """See ``numpy_kernels.xnor_sign``."""
+    a, tiles = numpy.ascontiguousarray(a), numpy.ascontiguousarray(tiles)
+    y = numpy.empty((len(a), len(tiles)), numpy.uint64)
+    return _run(_xnor_sign, a, y, len(a) * tiles.size,
+                tiles, n_in, thresholds, falling)
+
+
+def bitplane_dot(x, order, tiles, n_out):
+    """See ``numpy_kernels.bitplane_dot``."""
+    x, tiles = numpy.ascontiguousarray(x), numpy.ascontiguousarray(tiles)
+    y = numpy.empty((len(x), n_out), numpy.int32)
+    return _run(_bitplane_dot, x, y, len(x) * tiles.size * 8, order, tiles)
+
+
+def bitplane_sign(x, order, tiles, thresholds, falling):
+    """See ``numpy_kernels.bitplane_sign``."""
+    x, tiles = numpy.ascontiguousarray(x), numpy.ascontiguousarray(tiles)
+    y = numpy.empty((len(x), len(tiles)), numpy.uint64)
+    return _run(_bitplane_sign, x, y, len(x) * tiles.size * 8,
+                order, tiles, thresholds, falling)

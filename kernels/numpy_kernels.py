@@ -121,3 +121,178 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
         t *= eta
         p -= t
         numpy.clip(p, lower, upper, out=p)
+
+
+# Kernels of the packed network. A row of n values +-1 is a row of
+# ``ceil(n / 64)`` words of 64 bits, 1 meaning +1, value i in bit i % 64 of
+# word i // 64; the bits beyond n are 0. Weights lie in tiles, see tile_weights.
+
+# Rows that the products take at once: their sums stay in the cache.
+_ROWS = 16
+
+if hasattr(numpy, 'bitwise_count'):
+    _popcount = numpy.bitwise_count
+else:  # NumPy before 2.0
+    _BITS_OF = numpy.unpackbits(
+        numpy.arange(1 << 16, dtype=numpy.uint16).view(numpy.uint8)
+        .reshape(-1, 2), axis=1).sum(axis=1, dtype=numpy.uint8)
+
+    def _popcount(words):
+        halves = _BITS_OF[words.view(numpy.uint16)]
+        return halves.reshape((*words.shape, 4)).sum(-1, dtype=numpy.uint8)
+
+
+def _pack(bits):
+    """Returns the rows of a boolean array as words."""
+    n_words = -(-bits.shape[1] // 64)
+    octets = numpy.zeros((len(bits), 8 * n_words), numpy.uint8)
+    octets[:, :-(-bits.shape[1] // 8)] = numpy.packbits(
+        bits, axis=1, bitorder='little')
+    return octets.view('<u8').astype(numpy.uint64, copy=False)
+
+
+def pack_signs(x):
+    """Returns the signs of x as words, 1 where ``x >= 0``.
+
+    0 and -0.0 give 1, NaN gives 0.
+
+    Args:
+        x (numpy.ndarray): Array of shape (N, K), of any real dtype.
+
+    Returns:
+        numpy.ndarray: uint64 words of shape (N, ceil(K / 64)).
+
+    """
+    return _pack(x >= 0)
+
+
+def unpack_signs(words, n):
+    """Returns the first n values of each row of words, int8, +1 or -1.
+
+    Args:
+        words (numpy.ndarray): uint64 words of shape (N, ceil(n / 64)).
+        n (int): Values in a row.
+
+    """
+    octets = words.astype('<u8', copy=False).view(numpy.uint8)
+    bits = numpy.unpackbits(octets, axis=1, count=n, bitorder='little')
+    return (2 * bits.astype(numpy.int8) - 1).astype(numpy.int8, copy=False)
+
+
+def tile_weights(words):
+    """Returns packed weights in tiles, as the products take them.
+
+    A tile holds word 0 of 64 units, then word 1 of these 64 units and so on,
+    so that one vector instruction works on several units and a GPU's threads
+    read neighbouring words. The last tile is filled up with zeros.
+
+    Args:
+        words (numpy.ndarray): uint64 words of shape (M, K), a row per unit.
+
+    Returns:
+        numpy.ndarray: uint64 words of shape (ceil(M / 64), K, 64), on a CPU
+        aligned to the 64 bytes of a cache line.
+
+    """
+    m, k = words.shape
+    n_tiles = -(-m // 64)
+    size = n_tiles * k * 64
+    memory = numpy.zeros(size + 7, numpy.uint64)
+    start = -memory.ctypes.data // 8 % 8
+    tiles = memory[start:start + size].reshape(n_tiles, k, 64)
+    for t in range(n_tiles):
+        block = words[64 * t:64 * t + 64]
+        tiles[t, :, :len(block)] = block.T
+    return tiles
+
+
+def _by_word(tiles, n_out):
+    """Returns tiles as words of shape (K, n_out)."""
+    n_tiles, k, _ = tiles.shape
+    return tiles.transpose(1, 0, 2).reshape(k, n_tiles * 64)[:, :n_out]
+
+
+def xnor_dot(a, tiles, n_in, n_out):
+    """Returns the product of packed +-1 rows and packed +-1 weights.
+
+    ``y = n_in - 2 popcount(a XOR w)``, the sum over the n_in products.
+
+    Args:
+        a (numpy.ndarray): uint64 words of shape (N, ceil(n_in / 64)).
+        tiles (numpy.ndarray): Weights, see :func:`tile_weights`.
+        n_in (int): Values in a row.
+        n_out (int): Number of units.
+
+    Returns:
+        numpy.ndarray: int32 sums of shape (N, n_out).
+
+    """
+    w = _by_word(tiles, n_out)
+    y = numpy.empty((len(a), n_out), numpy.int32)
+    for start in range(0, len(a), _ROWS):
+        rows = a[start:start + _ROWS]
+        differing = numpy.zeros((len(rows), n_out), numpy.int32)
+        for k in range(len(w)):
+            differing += _popcount(rows[:, k, None] ^ w[k])
+        y[start:start + _ROWS] = n_in - 2 * differing
+    return y
+
+
+def xnor_sign(a, tiles, n_in, thresholds, falling):
+    """Returns the signs of a hidden layer's units as words.
+
+    A unit gives +1 where its sum of :func:`xnor_dot` is at least its
+    threshold or, where its bit of ``falling`` is set, where it is less.
+
+    Args:
+        a, tiles, n_in: See :func:`xnor_dot`.
+        thresholds (numpy.ndarray): int32 thresholds of shape (M,).
+        falling (numpy.ndarray): uint64 words of shape (ceil(M / 64),).
+
+    Returns:
+        numpy.ndarray: uint64 words of shape (N, ceil(M / 64)).
+
+    """
+    y = xnor_dot(a, tiles, n_in, len(thresholds))
+    return _pack(y >= thresholds) ^ falling
+
+
+def bitplane_dot(x, order, tiles, n_out):
+    """Returns the product of rows of bytes and packed +-1 weights.
+
+    The bits of weight 2^n in a row are its plane x^n:
+    ``y = sum_n 2^n (2 popcount(x^n AND w) - popcount(x^n))``.
+
+    Args:
+        x (numpy.ndarray): uint8 rows of shape (N, n_in).
+        order (numpy.ndarray): int64 indices of shape (n_in,): value i of the
+            weights belongs to ``x[:, order[i]]``.
+        tiles (numpy.ndarray): Weights, see :func:`tile_weights`.
+        n_out (int): Number of units.
+
+    Returns:
+        numpy.ndarray: int32 sums of shape (N, n_out).
+
+    """
+    w = _by_word(tiles, n_out)
+    y = numpy.empty((len(x), n_out), numpy.int32)
+    for start in range(0, len(x), _ROWS):
+        rows = x[start:start + _ROWS, order]
+        common = numpy.zeros((len(rows), n_out), numpy.int32)
+        for n in reversed(range(8)):
+            plane = _pack((rows & (1 << n)) != 0)
+            common *= 2
+            for k in numpy.flatnonzero(plane.any(axis=0)):
+                common += _popcount(plane[:, k, None] & w[k])
+        total = rows.sum(axis=1, dtype=numpy.int32)
+        y[start:start + _ROWS] = 2 * common - total[:, None]
+    return y
+
+
+def bitplane_sign(x, order, tiles, thresholds, falling):
+    """Returns the signs of a first layer's units as words.
+
+    :func:`bitplane_dot`, then thresholds as in :func:`xnor_sign`.
+    """
+    y = bitplane_dot(x, order, tiles, len(thresholds))
+    return _pack(y >= thresholds) ^ falling

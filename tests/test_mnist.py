@@ -10,6 +10,7 @@ import numpy
 import pytest
 
 import mnist
+import mnist_files
 
 DATA = pathlib.Path(mnist.__file__).parent / 'data'
 FOLDER = pathlib.Path('pfnet', 'chainer', 'mnist')
@@ -40,7 +41,7 @@ def test_arrays_are_byte_for_byte_the_official_idx_files(part, key):
 
 
 def test_checksums_of_the_files_are_those_of_the_readme():
-    assert mnist._SHA256.items() <= checksums().items()
+    assert mnist_files._SHA256.items() <= checksums().items()
 
 
 def test_data_is_what_chainers_get_mnist_gives():

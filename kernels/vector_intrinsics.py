@@ -1,0 +1,231 @@
+"""Vectors of words for the Numba kernels, written as LLVM's own operations.
+
+Numba makes vectors of loops where LLVM finds them, and LLVM prefers vectors
+of 256 bits even where the processor counts bits in 512 at the same speed. So
+the inner loops of the XNOR and the bit-plane product are given to LLVM as
+vectors, with their sums held in registers: on a processor with AVX-512
+VPOPCNTDQ each step is an XOR (or AND), a VPOPCNTQ and an addition; on others
+LLVM makes ``llvm.ctpop`` of what there is.
+
+An intrinsic takes contiguous arrays of 64-bit values and the index where its
+data starts; it checks no bounds.
+"""
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, errors
+from numba.extending import intrinsic
+
+# Units in a tile of the weights (see numpy_kernels.tile_weights).
+TILE = 64
+
+_WORD = ir.IntType(64)
+
+
+def _register_block():
+    """Returns lanes of a vector, vectors and rows whose sums fit registers."""
+    features = llvmlite.binding.get_host_cpu_features()
+    if features.get('avx512f'):
+        return 8, 8, 3  # 24 of 32 registers
+    return 4, 4, 2  # AVX2: 8 of 16; elsewhere a vector is two registers
+
+
+_LANES, _VECTORS, ROWS = _register_block()
+_VECTOR = ir.VectorType(_WORD, _LANES)
+_STEP = _LANES * _VECTORS
+
+
+def _int(value):
+    return ir.Constant(_WORD, value)
+
+
+def _address(context, builder, array_type, array, index, pointee=_WORD):
+    data = context.make_array(array_type)(context, builder, array).data
+    data = builder.bitcast(data, _WORD.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), pointee.as_pointer())
+
+
+def _load(builder, address, offset):
+    # Aligned to a word only: an array may begin anywhere.
+    return builder.load(builder.gep(address, [offset]), align=8)
+
+
+def _splat(builder, word):
+    lane = ir.IntType(32)
+    undefined = ir.Constant(_VECTOR, ir.Undefined)
+    vector = builder.insert_element(undefined, word, lane(0))
+    return builder.shuffle_vector(
+        vector, undefined, ir.Constant(ir.VectorType(lane, _LANES), None))
+
+
+def _popcount(builder, vector):
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(_VECTOR, [_VECTOR]),
+        f'llvm.ctpop.v{_LANES}i64')
+    return builder.call(function, [vector])
+
+
+def _zeros(builder, n):
+    zero = ir.Constant(_VECTOR, None)
+    return [cgutils.alloca_once_value(builder, zero) for _ in range(n)]
+
+
+def _add(builder, variable, value):
+    builder.store(builder.add(builder.load(variable), value), variable)
+
+
+def _check_words(*arrays):
+    for array in arrays:
+        if not (isinstance(array, types.Array) and array.layout == 'C'
+                and array.dtype in (types.uint64, types.int64)):
+            raise errors.TypingError(
+                f'contiguous arrays of 64-bit integers only, got {array}')
+
+
+def _make_xnor_tile(rows):
+
+    def xnor_tile(typingctx, a, a_start, tiles, tile_start, n_words, n_in,
+                  dots):
+        _check_words(a, tiles, dots)
+
+        def codegen(context, builder, signature, args):
+            a, a_start, tiles, tile_start, n_words, n_in, dots = args
+            a_type, tiles_type, dots_type = (
+                signature.args[i] for i in (0, 2, 6))
+            a = _address(context, builder, a_type, a, a_start)
+            with cgutils.for_range(builder, _int(TILE // _STEP)) as part:
+                first = builder.mul(part.index, _int(_STEP))
+                w = _address(context, builder, tiles_type, tiles,
+                             builder.add(tile_start, first), _VECTOR)
+                sums = [_zeros(builder, _VECTORS) for _ in range(rows)]
+                with cgutils.for_range(builder, n_words) as word:
+                    k = word.index
+                    a_k = [_splat(builder, _load(builder, a, builder.add(
+                        builder.mul(n_words, _int(r)), k)))
+                        for r in range(rows)]
+                    at = builder.mul(k, _int(TILE // _LANES))
+                    for v in range(_VECTORS):
+                        w_kv = _load(builder, w, builder.add(at, _int(v)))
+                        for r in range(rows):
+                            _add(builder, sums[r][v], _popcount(
+                                builder, builder.xor(a_k[r], w_kv)))
+                for r in range(rows):
+                    out = _address(
+                        context, builder, dots_type, dots,
+                        builder.add(first, _int(r * TILE)), _VECTOR)
+                    for v in range(_VECTORS):
+                        total = builder.load(sums[r][v])
+                        builder.store(
+                            builder.sub(_splat(builder, n_in),
+                                        builder.add(total, total)),
+                            builder.gep(out, [_int(v)]), align=8)
+            return context.get_dummy_value()
+
+        index = types.int64
+        return types.void(a, index, tiles, index, index, index,
+                          dots), codegen
+
+    return xnor_tile
+
+
+# dots[r, u] = n_in - 2 popcount(a_r ^ w_u) for the 64 units u of a tile and
+# ROWS rows, or one row.
+xnor_tile_rows = intrinsic(_make_xnor_tile(ROWS))
+xnor_tile_row = intrinsic(_make_xnor_tile(1))
+
+
+@intrinsic
+def bitplane_tile(typingctx, words, places, start, ends, ends_start, tiles,
+                  tile_start, total, dots):
+    """``dots[u] = 2 sum_n 2^n popcount(x^n & w_u) - total`` for one image.
+
+    The image comes as its words that are not zero: ``words[e]`` belongs to
+    word ``places[e]`` of a row, and the planes lie one after the other, the
+    highest first, each up to ``ends``.
+    """
+    _check_words(words, places, ends, tiles, dots)
+
+    def codegen(context, builder, signature, args):
+        (words, places, start, ends, ends_start, tiles, tile_start, total,
+         dots) = args
+        (words_type, places_type, _, ends_type, _, tiles_type, _, _,
+         dots_type) = signature.args
+        words = _address(context, builder, words_type, words, _int(0))
+        places = _address(context, builder, places_type, places, _int(0))
+        ends = _address(context, builder, ends_type, ends, ends_start)
+        with cgutils.for_range(builder, _int(TILE // _STEP)) as part:
+            first = builder.mul(part.index, _int(_STEP))
+            w = _address(context, builder, tiles_type, tiles,
+                         builder.add(tile_start, first), _VECTOR)
+            sums = _zeros(builder, _VECTORS)
+            entry = cgutils.alloca_once_value(builder, start)
+            with cgutils.for_range(builder, _int(8)) as plane:
+                # Horner's rule: what is there counts twice as much.
+                for s in sums:
+                    _add(builder, s, builder.load(s))
+                end = _load(builder, ends, plane.index)
+                with cgutils.for_range(
+                        builder, end, start=builder.load(entry)) as loop:
+                    x = _splat(builder, _load(builder, words, loop.index))
+                    at = builder.mul(_load(builder, places, loop.index),
+                                     _int(TILE // _LANES))
+                    for v in range(_VECTORS):
+                        w_kv = _load(builder, w, builder.add(at, _int(v)))
+                        _add(builder, sums[v], _popcount(
+                            builder, builder.and_(x, w_kv)))
+                builder.store(end, entry)
+            out = _address(context, builder, dots_type, dots, first, _VECTOR)
+            for v in range(_VECTORS):
+                s = builder.load(sums[v])
+                builder.store(builder.sub(builder.add(s, s),
+                                          _splat(builder, total)),
+                              builder.gep(out, [_int(v)]), align=8)
+        return context.get_dummy_value()
+
+    index = types.int64
+    return types.void(words, places, index, ends, index, tiles, index, index,
+                      dots), codegen
+
+
+@intrinsic
+def at_least(typingctx, dots, dots_start, thresholds, thresholds_start):
+    """Word of the 64 comparisons ``dots[u] >= thresholds[u]``."""
+    _check_words(dots, thresholds)
+
+    def codegen(context, builder, signature, args):
+        dots, dots_start, thresholds, thresholds_start = args
+        vector = ir.VectorType(_WORD, TILE)
+        left, right = (
+            builder.load(_address(context, builder, kind, array, at, vector),
+                         align=8)
+            for kind, array, at in (
+                (signature.args[0], dots, dots_start),
+                (signature.args[2], thresholds, thresholds_start)))
+        return builder.bitcast(
+            builder.icmp_signed('>=', left, right), _WORD)
+
+    return types.uint64(dots, types.int64, thresholds, types.int64), codegen
+
+
+@intrinsic
+def bit_of_bytes(typingctx, pixels, plane):
+    """Word of bit ``plane`` of 64 bytes, given as 8 words."""
+    _check_words(pixels)
+
+    def codegen(context, builder, signature, args):
+        pixels, plane = args
+        byte = ir.IntType(8)
+        address = _address(context, builder, signature.args[0], pixels,
+                           _int(0), ir.VectorType(byte, TILE))
+        vector = builder.load(address, align=8)
+        bit = builder.shl(byte(1), builder.trunc(plane, byte))
+        mask = builder.insert_element(
+            ir.Constant(vector.type, ir.Undefined), bit, ir.IntType(32)(0))
+        mask = builder.shuffle_vector(
+            mask, ir.Constant(vector.type, ir.Undefined),
+            ir.Constant(ir.VectorType(ir.IntType(32), TILE), None))
+        return builder.bitcast(
+            builder.icmp_unsigned('!=', builder.and_(vector, mask),
+                                  ir.Constant(vector.type, None)), _WORD)
+
+    return types.uint64(pixels, types.int64), codegen

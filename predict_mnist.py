@@ -1,0 +1,227 @@
+#!/usr/bin/env python
+"""Classifies digits with a trained net packed into bits."""
+import argparse
+import os
+import statistics
+import sys
+import time
+
+import numpy
+
+import digit_image
+import kernels
+import mnist_files
+import packed_net
+import summary
+from command_line import ArgumentParser
+from npz_reader import NpzReader
+from packed_net import PackedMLP
+
+# Runs whose median is the speed.
+_RUNS = 5
+
+
+def parse_args(argv=None):
+    parser = ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('model', metavar='MODEL',
+                        help='snapshot of train_mnist.py, or a file that '
+                             '--export has written')
+    parser.add_argument('--export', metavar='FILE',
+                        help='write the packed net to a file')
+    parser.add_argument('--image', nargs='+', metavar='FILE', default=[],
+                        help='classify these pictures of digits rather than '
+                             'the test images')
+    parser.add_argument('--report', metavar='DIR',
+                        help='draw the confusion matrix, the mistakes and the '
+                             'weights of the first layer into a folder')
+    parser.add_argument('--summary', action='store_true',
+                        help='print a table of the layers and stop')
+    parser.add_argument('--gpu', '-g', type=int, default=-1, metavar='ID',
+                        help='id of the GPU; -1 is the CPU')
+    return parser, parser.parse_args(argv)
+
+
+def get_module(gpu):
+    """Returns numpy, or cupy on a GPU; ValueError says why there is none."""
+    if gpu == -1:
+        return numpy
+    if gpu < 0:
+        raise ValueError(f'--gpu must be -1 or more, got {gpu}')
+    try:
+        import cupy
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as e:  # CUDA's own errors cannot be named without CuPy.
+        raise ValueError(
+            f'--gpu={gpu} needs CuPy and a CUDA device: install '
+            'requirements-gpu.txt, or leave --gpu out to run on the '
+            'CPU') from e
+    if gpu >= count:
+        raise ValueError(f'there is no GPU {gpu}, only 0 to {count - 1}')
+    cupy.cuda.Device(gpu).use()
+    return cupy
+
+
+def read_model(path):
+    """Returns the packed net and, from a snapshot, its arrays by name."""
+    with NpzReader(path) as npz:
+        if packed_net.is_snapshot(npz):
+            arrays = packed_net.read_snapshot(npz)
+            try:
+                return PackedMLP.from_arrays(arrays), arrays
+            except ValueError as e:
+                raise ValueError(f'{path} cannot be packed: {e}') from e
+        if not packed_net.is_export(npz):
+            raise ValueError(f'{path} is neither a snapshot of train_mnist.py '
+                             'nor a file of --export')
+    return PackedMLP.load(path), None
+
+
+def make_chainer_net(sizes, arrays):
+    """Returns the function of Chainer's net, or None for other networks.
+
+    Chainer is imported here and nowhere else: it is needed for nothing but
+    the comparison.
+    """
+    import chainer_compat  # noqa: F401  (makes Chainer importable)
+    import chainer
+
+    from net import MnistMLP
+
+    if len(sizes) != 4 or sizes[1] != sizes[2]:
+        return None
+    net = MnistMLP(sizes[0], sizes[1], sizes[3])
+    chainer.serializers.NpzDeserializer(arrays, strict=False).load(net)
+
+    def predict(x):
+        with chainer.using_config('train', False), chainer.no_backprop_mode():
+            # In batches whose arrays stay in the cache, as in training, and
+            # with the pixels scaled as chainer.datasets.get_mnist does.
+            return numpy.concatenate([
+                net(x[i:i + 1000].astype(numpy.float32) * numpy.float32(
+                    1 / 255)).array.argmax(axis=1)
+                for i in range(0, len(x), 1000)])
+
+    return predict
+
+
+def images_per_second(predict, x):
+    """Returns the speed, a median; the first run, which compiles, is left."""
+    times = []
+    for _ in range(_RUNS):
+        start = time.perf_counter()
+        predict(x)
+        times.append(time.perf_counter() - start)
+    return len(x) / statistics.median(times)
+
+
+def print_pictures(net, paths, pixels, xp):
+    probabilities = to_numpy(net.probabilities(xp.asarray(pixels)))
+    width = max(map(len, paths))
+    for path, p in zip(paths, probabilities):
+        first, second = numpy.argsort(-p, kind='stable')[:2]
+        print(f'{path:{width}}  {first}  {100 * p[first]:6.2f} %   '
+              f'(then {second}, {100 * p[second]:.2f} %)')
+
+
+def print_accuracy(name, predicted, labels):
+    n = len(labels)
+    wrong = int((predicted != labels).sum())
+    print(f'{name}: {100 * (n - wrong) / n:.2f} % of {n:,} test images right, '
+          f'{wrong} wrong')
+
+
+def to_numpy(array):
+    return array if isinstance(array, numpy.ndarray) else array.get()
+
+
+def make_folder(path):
+    """Makes the folder of the report; ValueError says why it cannot be."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as e:
+        raise ValueError(
+            f'cannot make the folder {path}: {e.strerror}') from e
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ValueError(f'cannot write to the folder {path}')
+
+
+def export(net, path):
+    try:
+        net.save(path)
+    except OSError as e:
+        raise ValueError(f'cannot write {path}: {e.strerror}') from e
+    print(f'exported: {path}, {os.path.getsize(path):,} bytes')
+
+
+def evaluate(net, arrays, xp, report):
+    x, labels = mnist_files.read('test.npz')
+    x_there = xp.asarray(x)
+
+    def predict(x):
+        return to_numpy(net.predict(x))
+
+    predicted = predict(x_there)
+    print_accuracy('packed net', predicted, labels)
+    chainer_predict = arrays and make_chainer_net(net.sizes, arrays)
+    if chainer_predict:
+        expected = chainer_predict(x)
+        print_accuracy('Chainer net', expected, labels)
+        different = int((expected != predicted).sum())
+        print(f'predictions that differ: {different}')
+    speed = images_per_second(predict, x_there)
+    print(f'packed net: {speed:,.0f} images/s')
+    if chainer_predict:
+        chainer_speed = images_per_second(chainer_predict, x)
+        print(f'Chainer net: {chainer_speed:,.0f} images/s on the CPU, the '
+              f'packed one is {speed / chainer_speed:.1f} times as fast')
+    if report:
+        # Matplotlib takes a second to import, so only where it is wanted.
+        import prediction_report
+        for path in prediction_report.draw(
+                report, x, labels, to_numpy(net.probabilities(x_there)),
+                net.weights(1)):
+            print(f'drawn: {path}')
+
+
+def run(args):
+    xp = get_module(args.gpu)
+    pixels = [digit_image.read(path) for path in args.image]
+    if args.report:
+        make_folder(args.report)
+    net, arrays = read_model(args.model)
+    if args.summary:
+        print(summary.table(net.sizes))
+        return
+    if net.sizes[0] != 784:
+        raise ValueError(f'{args.model} takes {net.sizes[0]} values, not the '
+                         '784 pixels of MNIST')
+    if args.export:
+        export(net, args.export)
+    net.to(xp)
+    if args.image:
+        print_pictures(net, args.image, numpy.stack(pixels), xp)
+        if not args.report:
+            return
+    kind = 'packed file' if arrays is None else 'snapshot'
+    print(f'{kind}: {"-".join(map(str, net.sizes))}, '
+          f'computed by {kernels.description(xp)}')
+    print(f'parameters: {net.nbytes:,} bytes, float32: '
+          f'{net.float32_nbytes:,} ({net.float32_nbytes / net.nbytes:.1f} '
+          'times as many)')
+    evaluate(net, arrays, xp, args.report)
+
+
+def main():
+    parser, args = parse_args()
+    try:
+        run(args)
+    except (ValueError, MemoryError) as e:
+        parser.error(e)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == '__main__':
+    main()
