@@ -52,5 +52,5 @@ def send_dataset(dataset, device):
 
 @chainer.dataset.converter()
 def send_arrays(batch, device):
-    """Sends a batch of an :class:`ArrayIterator` to the device."""
-    return device.send(batch)
+    """Sends a batch of an :class:`ArrayIterator` to the device, if any."""
+    return batch if device is None else device.send(batch)

@@ -9,8 +9,19 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2, f'{self.prog}: error: {message}\n')
 
 
-def positive_int(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, got {text}')
-    return value
+def integer(lowest, highest=None):
+    """Returns an argument type: the whole numbers from lowest to highest."""
+    def parse(text):
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f'must be a whole number, got {text!r}') from None
+        if value < lowest:
+            raise argparse.ArgumentTypeError(
+                f'must be at least {lowest}, got {text}')
+        if highest is not None and value > highest:
+            raise argparse.ArgumentTypeError(
+                f'must be at most {highest}, got {text}')
+        return value
+    return parse

@@ -1,27 +1,86 @@
 import chainer_compat  # noqa: F401  (makes Chainer importable)
-from chainer import function_node
 import chainer.functions as F
+from chainer import function_node
+from chainer import utils
 from chainer.utils import type_check
 
 import kernels
 
 
-class BinarizeWeight(function_node.FunctionNode):
-    """Sign whose gradient passes unchanged; see :func:`quantized_linear`."""
+class QuantizedLinearFunction(function_node.FunctionNode):
+    """Linear function of binarized weights; see :func:`quantized_linear`."""
 
     def check_type_forward(self, in_types):
-        type_check._argname(in_types, ('W',))
+        n_in = in_types.size()
+        type_check.expect(2 <= n_in, n_in <= 3)
+        x_type, W_type = in_types[:2]
+        type_check._argname((x_type, W_type), ('x', 'W'))
         type_check.expect(
-            in_types[0].dtype.kind == 'f',
-            in_types[0].ndim == 2,
+            x_type.dtype.kind == 'f',
+            W_type.dtype.kind == 'f',
+            x_type.ndim == 2,
+            W_type.ndim == 2,
+            x_type.shape[1] == W_type.shape[1],
         )
+        if type_check.eval(n_in) == 3:
+            b_type = in_types[2]
+            type_check._argname((b_type,), ('b',))
+            type_check.expect(
+                b_type.dtype == x_type.dtype,
+                b_type.ndim == 1,
+                b_type.shape[0] == W_type.shape[0],
+            )
 
     def forward(self, inputs):
-        W, = inputs
-        return kernels.binarize(W),
+        self.retain_inputs((0, 1))
+        x, W, *b = inputs
+        self.Wq = kernels.binarize(W)
+        y = x.dot(self.Wq.T).astype(x.dtype, copy=False)
+        if b:
+            y += b[0]
+        return y,  # (N, n_in) -> (N, n_out)
 
     def backward(self, indexes, grad_outputs):
-        return grad_outputs
+        x, W = self.get_retained_inputs()
+        gy, = grad_outputs
+        return QuantizedLinearGrad(self.Wq, indexes).apply((x, W, gy))
+
+
+class QuantizedLinearGrad(function_node.FunctionNode):
+    """Those of gx, gW and gb that are asked for, as functions of x, W, gy."""
+
+    def __init__(self, Wq, indexes):
+        self.Wq = Wq
+        self.indexes = indexes
+
+    def forward(self, inputs):
+        self.retain_inputs((0, 1, 2))
+        x, W, gy = inputs
+        gradients = {
+            0: lambda: gy.dot(self.Wq).astype(x.dtype, copy=False),
+            1: lambda: gy.T.dot(x).astype(W.dtype, copy=False),
+            2: lambda: gy.sum(axis=0),
+        }
+        return tuple(gradients[i]() for i in self.indexes)
+
+    def backward(self, indexes, grad_outputs):
+        x, W, gy = self.get_retained_inputs()
+        # The gradients of gx, gW and gb; None where one is not there.
+        ggx, ggW, ggb = (dict(zip(self.indexes, grad_outputs)).get(i)
+                         for i in range(3))
+        gx, gW, ggy = [], [], []
+        if ggx is not None:  # gx = gy Wq, and straight through Wq
+            gW.append(F.cast(F.matmul(gy, ggx, transa=True), W.dtype))
+            ggy.append(quantized_linear(ggx, W))
+        if ggW is not None:  # gW = gy^T x
+            ggW = F.cast(ggW, x.dtype)
+            gx.append(F.matmul(gy, ggW))
+            ggy.append(F.matmul(x, ggW, transb=True))
+        if ggb is not None:  # gb = sum_i gy_i
+            ggy.append(F.broadcast_to(ggb, gy.shape))
+        return tuple(F.add(*terms) if len(terms) > 1
+                     else terms[0] if terms else None
+                     for terms in (gx, gW, ggy))
 
 
 def quantized_linear(x, W, b=None, n_batch_axes=1):
@@ -29,15 +88,17 @@ def quantized_linear(x, W, b=None, n_batch_axes=1):
 
     Forward, with x and b as they come:
 
-    .. math:: y = x W_q^T + b, \\quad W_q = +1 \\text{ if } W \\ge 0
-        \\text{ else } -1.
+    .. math:: y = x W_q^T + b,
+        \\quad W_q = +1 \\text{ if } W \\ge 0 \\text{ else } -1.
 
     Backward, the straight-through estimator takes the gradient with respect
     to the binarized weights for that of the latent ones. It is not masked: a
     mask would hold a weight that has reached +1 or -1 there for good
     (:class:`~weight_clip.WeightClip` keeps the weights in [-1, 1] instead).
 
-    .. math:: g_x = g_y W_q, \\quad g_W = g_y^T x, \\quad g_b = \\sum_i g_{y,i}.
+    .. math:: g_x = g_y W_q,
+        \\quad g_W = g_y^T x,
+        \\quad g_b = \\sum_i g_{y,i}.
 
     In W, 0 and -0.0 give +1, and NaN stays NaN: it reaches the loss. W is
     binarized once for forward and backward together.
@@ -80,5 +141,15 @@ def quantized_linear(x, W, b=None, n_batch_axes=1):
                [10., 20.]], dtype=float32)
 
     """
-    Wq, = BinarizeWeight().apply((W,))
-    return F.linear(x, Wq, b, n_batch_axes=n_batch_axes)
+    if n_batch_axes < 1:
+        raise ValueError(
+            f'n_batch_axes must be at least 1, got {n_batch_axes}')
+    batch_shape = x.shape[:n_batch_axes]
+    if x.ndim > 2 or n_batch_axes > 1:
+        size = utils.size_of_shape(x.shape[n_batch_axes:])
+        x = F.reshape(x, (utils.size_of_shape(batch_shape), size))
+    y, = QuantizedLinearFunction().apply(
+        (x, W) if b is None else (x, W, b))
+    if n_batch_axes > 1:
+        y = F.reshape(y, (*batch_shape, y.shape[1]))
+    return y

@@ -28,9 +28,10 @@ class FusedAdamRule(AdamRule):
         if (param.grad is None
                 or param.dtype not in (numpy.float32, numpy.float64)
                 or not isinstance(param.array, param.device.xp.ndarray)
-                or hp.amsgrad or hp.adabound or hp.weight_decay_rate != 0):
+                or hp.amsgrad or hp.adabound or hp.weight_decay_rate != 0
+                # An eps that underflows: Chainer's code complains.
+                or (hp.eps != 0 and param.dtype.type(hp.eps) == 0)):
             return False
-        self._check_eps(param.dtype.type)
         limits = {}
         # A hook of this rule alone runs before those of the optimizer.
         if self.clip is not None and not self._hookable._post_update_hooks:

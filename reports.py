@@ -75,5 +75,6 @@ class PlotReport(extension.Extension):
         axes.set_ylabel(self._ylabel)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=.3)
-        axes.legend()
+        if axes.has_data():
+            axes.legend()
         figure.savefig(os.path.join(trainer.out, self._filename))

@@ -31,10 +31,11 @@ def newest(folder):
     """Returns the path of the snapshot of the latest iteration, or ``None``.
 
     Args:
-        folder (str): Folder of the results.
+        folder (str): Folder of the results, which need not exist.
 
     """
-    matches = [_PATTERN.match(name) for name in os.listdir(folder)]
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    matches = [_PATTERN.match(name) for name in names]
     iterations = [int(match.group(1)) for match in matches if match]
     if not iterations:
         return None

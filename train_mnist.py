@@ -18,7 +18,7 @@ import mnist
 import reports
 import snapshots
 from array_iterator import ArrayIterator, send_arrays, send_dataset
-from command_line import ArgumentParser, positive_int
+from command_line import ArgumentParser, integer
 from exact_evaluator import ExactEvaluator
 from fused_adam import FusedAdam
 from net import MnistMLP
@@ -29,25 +29,18 @@ from weight_clip import WeightClip
 EVALUATION_BATCHSIZE = 1000
 
 
-def seed_int(text):
-    value = int(text)
-    if not 0 <= value < 2 ** 32:
-        raise argparse.ArgumentTypeError(
-            f'must be from 0 to 4294967295, got {text}')
-    return value
-
-
 def parse_args(argv=None):
     parser = ArgumentParser(
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('--batchsize', '-b', type=positive_int, default=100,
+    parser.add_argument('--batchsize', '-b', type=integer(1), default=100,
                         help='number of images in each mini-batch')
-    parser.add_argument('--epoch', '-e', type=positive_int, default=20,
+    parser.add_argument('--epoch', '-e', type=integer(1), default=20,
                         help='number of sweeps over the training set')
-    parser.add_argument('--unit', '-u', type=positive_int, default=1000,
+    parser.add_argument('--unit', '-u', type=integer(1), default=1000,
                         help='number of units of a hidden layer')
-    parser.add_argument('--gpu', '-g', type=int, default=-1, metavar='ID',
+    parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
+                        metavar='ID',
                         help='id of the GPU; -1 is the CPU')
     parser.add_argument('--out', '-o', default='result', metavar='DIR',
                         help='folder of the results')
@@ -57,9 +50,9 @@ def parse_args(argv=None):
     resume.add_argument('--autoload', action='store_true',
                         help='go on from the newest snapshot in the folder of '
                              'the results, if there is one')
-    parser.add_argument('--frequency', '-f', type=positive_int, default=1,
+    parser.add_argument('--frequency', '-f', type=integer(1), default=1,
                         help='number of epochs between snapshots')
-    parser.add_argument('--seed', type=seed_int, default=0,
+    parser.add_argument('--seed', type=integer(0, 2 ** 32 - 1), default=0,
                         help='seed of the random numbers')
     parser.add_argument('--noplot', action='store_true',
                         help='do not draw the curves')
@@ -70,8 +63,6 @@ def get_device(gpu):
     """Returns Chainer's device; ValueError says why there is none."""
     if gpu == -1:
         return chainer.get_device('@numpy')
-    if gpu < 0:
-        raise ValueError(f'--gpu must be -1 or more, got {gpu}')
     if not cuda.available:
         raise ValueError(
             f'--gpu={gpu} needs CuPy and a CUDA device: install '
@@ -147,7 +138,6 @@ def main():
         if args.batchsize > len(train):
             raise ValueError(f'--batchsize must be at most {len(train)}, the '
                              f'number of images, got {args.batchsize}')
-        make_folder(args.out)
         set_seed(args.seed, device)
         trainer = make_trainer(args, device, train, test)
         snapshot = args.resume
@@ -155,6 +145,7 @@ def main():
             snapshot = snapshots.newest(args.out)
         if snapshot:
             snapshots.load(snapshot, trainer)
+        make_folder(args.out)
     except ValueError as e:
         parser.error(e)
     except MemoryError as e:

@@ -70,6 +70,17 @@ def binarize_backward(x, gy):
     return _kernels_for(x).binarize_backward(x, gy)
 
 
+def batch_normalization(x, gamma, beta, eps):
+    """See ``numpy_kernels.batch_normalization``."""
+    return _kernels_for(x).batch_normalization(x, gamma, beta, eps)
+
+
+def batch_normalization_backward(x, gamma, gy, mean, inv_std):
+    """See ``numpy_kernels.batch_normalization_backward``."""
+    return _kernels_for(x).batch_normalization_backward(
+        x, gamma, gy, mean, inv_std)
+
+
 def adam(param, *args, **kwargs):
     """See ``numpy_kernels.adam``."""
     _kernels_for(param).adam(param, *args, **kwargs)

@@ -32,7 +32,7 @@ ADAM = (
     'quantized_net_adam')
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _kernel(definition):
     return cupy.ElementwiseKernel(*definition)
 

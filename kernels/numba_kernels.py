@@ -53,6 +53,50 @@ def _binarize_backward(x, gy, gx):
         gx[i] = gy[i] * (one if abs(x[i]) <= 1 else zero)
 
 
+# Batch normalization walks over a batch row by row: so do NumPy's sums along
+# the first axis, and each value of a row has a place in a vector register.
+
+@_jit
+def _batch_normalization(x, gamma, beta, eps, y, mean, var, inv_std):
+    n, n_columns = x.shape
+    count = x.dtype.type(n)
+    one = x.dtype.type(1)
+    mean[:] = 0
+    var[:] = 0
+    for i in range(n):
+        for j in range(n_columns):
+            mean[j] += x[i, j]
+    for j in range(n_columns):
+        mean[j] /= count
+    for i in range(n):
+        for j in range(n_columns):
+            deviation = x[i, j] - mean[j]
+            var[j] += deviation * deviation
+    for j in range(n_columns):
+        var[j] /= count
+        inv_std[j] = one / numpy.sqrt(var[j] + eps)
+    for i in range(n):
+        for j in range(n_columns):
+            y[i, j] = (x[i, j] - mean[j]) * inv_std[j] * gamma[j] + beta[j]
+
+
+@_jit
+def _batch_normalization_backward(x, gamma, gy, mean, inv_std, inv_n,
+                                  gx, ggamma, gbeta):
+    n, n_columns = x.shape
+    ggamma[:] = 0
+    gbeta[:] = 0
+    for i in range(n):
+        for j in range(n_columns):
+            ggamma[j] += gy[i, j] * ((x[i, j] - mean[j]) * inv_std[j])
+            gbeta[j] += gy[i, j]
+    for i in range(n):
+        for j in range(n_columns):
+            x_hat = (x[i, j] - mean[j]) * inv_std[j]
+            gx[i, j] = gamma[j] * inv_std[j] * (
+                gy[i, j] - (x_hat * ggamma[j] + gbeta[j]) * inv_n)
+
+
 @_jit
 def _adam(param, grad, m, v, alpha_t, beta1_c, beta2_c, eps, eta, lower,
           upper):
@@ -83,6 +127,30 @@ def binarize_backward(x, gy):
     gx = numpy.empty_like(gy)
     _binarize_backward(x.reshape(-1), gy.reshape(-1), gx.reshape(-1))
     return gx
+
+
+def batch_normalization(x, gamma, beta, eps):
+    """See ``numpy_kernels.batch_normalization``."""
+    if not (_is_covered(x) and _is_covered(x[0], gamma, beta)):
+        return numpy_kernels.batch_normalization(x, gamma, beta, eps)
+    y = numpy.empty_like(x)
+    mean, var, inv_std = (numpy.empty_like(gamma) for _ in range(3))
+    _batch_normalization(
+        x, gamma, beta, x.dtype.type(eps), y, mean, var, inv_std)
+    return y, mean, var, inv_std
+
+
+def batch_normalization_backward(x, gamma, gy, mean, inv_std):
+    """See ``numpy_kernels.batch_normalization_backward``."""
+    if not (_is_covered(x, gy) and _is_covered(x[0], gamma, mean, inv_std)):
+        return numpy_kernels.batch_normalization_backward(
+            x, gamma, gy, mean, inv_std)
+    gx = numpy.empty_like(x)
+    ggamma, gbeta = numpy.empty_like(gamma), numpy.empty_like(gamma)
+    inv_n = x.dtype.type(1. / len(x))
+    _batch_normalization_backward(
+        x, gamma, gy, mean, inv_std, inv_n, gx, ggamma, gbeta)
+    return gx, ggamma, gbeta
 
 
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,

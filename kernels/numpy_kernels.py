@@ -1,4 +1,4 @@
-"""The kernels in plain NumPy: the reference that the others are tested against.
+"""The kernels in plain NumPy: the reference for the others.
 
 Every function takes and returns ``numpy.ndarray`` of any float dtype and any
 memory layout. ``numba_kernels`` and ``cupy_kernels`` hold the same functions
@@ -29,6 +29,48 @@ def binarize_backward(x, gy):
     return numpy.multiply(gy, numpy.abs(x) <= 1, out=numpy.empty_like(gy))
 
 
+def batch_normalization(x, gamma, beta, eps):
+    """Normalizes each column by its own mean and variance.
+
+    ``y = gamma (x - mean) / sqrt(var + eps) + beta``, each operation rounded
+    to the dtype of the arrays, in the order that Chainer's function has.
+
+    Args:
+        x (numpy.ndarray): Batch of shape (N, M).
+        gamma, beta (numpy.ndarray): Scale and shift of shape (M,), x's dtype.
+        eps (float): Small value for the numerical stability.
+
+    Returns:
+        tuple: y (N, M), and mean, variance and ``1 / sqrt(var + eps)``, (M,).
+
+    """
+    mean = x.mean(axis=0)
+    var = x.var(axis=0)
+    inv_std = numpy.reciprocal(numpy.sqrt(var + x.dtype.type(eps)))
+    y = (x - mean) * inv_std * gamma + beta
+    return y, mean, var, inv_std
+
+
+def batch_normalization_backward(x, gamma, gy, mean, inv_std):
+    """Returns the gradients of ``batch_normalization``.
+
+    Args:
+        x, gamma, mean, inv_std (numpy.ndarray): Inputs and results of the
+            forward, N not 0.
+        gy (numpy.ndarray): Upstream gradient of shape (N, M).
+
+    Returns:
+        tuple: gx (N, M), ggamma (M,), gbeta (M,).
+
+    """
+    x_hat = (x - mean) * inv_std
+    ggamma = (gy * x_hat).sum(axis=0)
+    gbeta = gy.sum(axis=0)
+    inv_n = x.dtype.type(1. / len(x))
+    gx = gamma * inv_std * (gy - (x_hat * ggamma + gbeta) * inv_n)
+    return gx, ggamma, gbeta
+
+
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
          lower=-numpy.inf, upper=numpy.inf):
     """One step of Adam, then a clip to [lower, upper]; all in place.
@@ -45,10 +87,13 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
         beta1, beta2, eps, eta (float): Chainer's hyperparameters.
         lower, upper (float): Limits of the parameter after the step.
     """
-    if not (param.flags.c_contiguous and m.flags.c_contiguous
-            and v.flags.c_contiguous):
-        for rows in zip(param, grad, m, v):
-            adam(*rows, alpha_t, beta1, beta2, eps, eta, lower, upper)
+    updated = param, m, v
+    if not all(array.flags.c_contiguous for array in updated):
+        copies = [numpy.ascontiguousarray(array) for array in updated]
+        adam(copies[0], grad, *copies[1:], alpha_t, beta1, beta2, eps, eta,
+             lower, upper)
+        for array, copy in zip(updated, copies):
+            array[...] = copy
         return
     # In the arrays' dtype, so that no operation is done in a wider one.
     alpha_t, beta1_c, beta2_c, eps, eta, lower, upper = (

@@ -1,0 +1,67 @@
+import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer
+import chainer.links as L
+from chainer.functions.normalization import batch_normalization
+import numpy
+
+import kernels
+
+
+class _FusedImpl(batch_normalization.GeneralBatchNormalizationImpl):
+    """Chainer's computation on the CPU in few passes over memory.
+
+    Chainer's function chooses among implementations; this is one more for
+    arrays of shape (N, M). The double backward stays Chainer's.
+    """
+
+    def forward(self, axis, gamma, x, x_layout, xp, expander,
+                beta, eps, decay, running_mean, running_var):
+        y, mean, var, inv_std = kernels.batch_normalization(
+            x, gamma, beta, eps)
+        if running_mean is not None:
+            adjust = len(x) / max(len(x) - 1., 1.)  # unbiased estimation
+            running_mean *= decay
+            running_mean += (1 - decay) * mean
+            running_var *= decay
+            running_var += (1 - decay) * adjust * var
+        return (y, x_layout, running_mean, running_var, mean, var, inv_std,
+                None)
+
+    def backward(self, axis, gamma, gy, x, x_layout, xp,
+                 expander, mean, inv_std, eps, var, forward_data):
+        gx, ggamma, gbeta = kernels.batch_normalization_backward(
+            x, gamma, gy, mean, inv_std)
+        return gx, x_layout, ggamma, gbeta
+
+
+def _select_impl(function, inputs):
+    x, gamma, beta = inputs
+    if (all(type(array) is numpy.ndarray and array.dtype == x.dtype
+            for array in inputs)
+            and x.ndim == 2 and function.axis == (0,) and len(x) > 0
+            and x.dtype in (numpy.float32, numpy.float64)):
+        return _FusedImpl()
+    return batch_normalization._impl_selector(function, inputs)
+
+
+class BatchNormalization(L.BatchNormalization):
+    """Batch normalization that trains in few passes over memory.
+
+    :class:`chainer.links.BatchNormalization` with the same arguments,
+    parameters, snapshots and results. For a batch of vectors on the CPU its
+    training mode runs on this project's kernels, else on Chainer's functions.
+
+    Reference: S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep
+    Network Training by Reducing Internal Covariate Shift", arXiv:1502.03167.
+    """
+
+    def forward(self, x, **kwargs):
+        if (not chainer.config.train or chainer.config.in_recomputing
+                or kwargs.get('finetune') or self.avg_mean is None
+                or self.gamma is None or self.beta is None):
+            return super().forward(x, **kwargs)
+        function = batch_normalization.BatchNormalization(
+            self.eps, self.avg_mean, self.avg_var, self.decay, self.axis,
+            impl_selector=_select_impl)
+        y, = function.apply((x, self.gamma, self.beta))
+        return y

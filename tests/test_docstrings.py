@@ -1,0 +1,19 @@
+import doctest
+import importlib
+
+import chainer_compat  # noqa: F401  (before chainer)
+import chainer
+import numpy
+import pytest
+
+
+@pytest.mark.parametrize('name', [
+    'fused_adam', 'function_quantized_linear', 'link_quantized_linear', 'qst',
+    'weight_clip'])
+def test_the_examples_give_what_they_say(name):
+    module = importlib.import_module(name)
+    names = {'chainer': chainer, 'np': numpy,
+             'model': chainer.links.Linear(2, 3)}
+    results = doctest.testmod(module, extraglobs=names)
+    assert results.attempted > 0
+    assert results.failed == 0

@@ -1,0 +1,183 @@
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy
+import pytest
+
+import kernels
+from conftest import edge_values
+from kernels import numpy_kernels
+
+try:
+    from kernels import numba_kernels
+except ImportError:
+    numba_kernels = None
+
+needs_numba = pytest.mark.skipif(
+    numba_kernels is None, reason='needs Numba, which is not installed')
+on_each_backend = pytest.mark.parametrize('backend', [
+    numpy_kernels, pytest.param(numba_kernels, marks=needs_numba)],
+    ids=['numpy', 'numba'])
+
+SIZES = [0, 1, 2, 15, 16, 17, 1000, (1 << 14) + 1]
+LAYOUTS = {
+    'contiguous': lambda a: a,
+    'transposed': lambda a: a.T,
+    'sliced': lambda a: a[::2, 1::3],
+    'reversed': lambda a: a[::-1],
+}
+
+
+def same_bits(a, b):
+    """Equality that tells -0.0 from 0, and lets NaN be NaN."""
+    assert a.dtype == b.dtype
+    assert a.shape == b.shape
+    numpy.testing.assert_array_equal(a, b)
+    finite = ~numpy.isnan(a)
+    numpy.testing.assert_array_equal(
+        numpy.signbit(a)[finite], numpy.signbit(b)[finite])
+
+
+def samples(dtype, size, random):
+    values = numpy.append(edge_values(dtype), dtype(numpy.nan))
+    return random.permutation(numpy.concatenate([
+        numpy.resize(values, size - size // 2),
+        random.uniform(-2, 2, size // 2).astype(dtype)])).astype(dtype)
+
+
+def adam_arrays(random, dtype, shape):
+    """param, grad, m, v as in the midst of a training."""
+    param, grad, m = random.standard_normal((3, *shape)).astype(dtype)
+    v = random.uniform(0, 1e-3, shape).astype(dtype)
+    return [param, grad, m, v]
+
+
+ADAM = {'alpha_t': 0.0123, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8,
+        'eta': 0.7}
+CLIP = {'lower': -1.0, 'upper': 1.0}
+
+
+@needs_numba
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+@pytest.mark.parametrize('size', SIZES)
+def test_numba_equals_numpy_bit_for_bit(dtype, size, random):
+    x, gy = samples(dtype, size, random), samples(dtype, size, random)
+    same_bits(numba_kernels.binarize(x), numpy_kernels.binarize(x))
+    with numpy.errstate(invalid='ignore'):
+        same_bits(numba_kernels.binarize_backward(x, gy),
+                  numpy_kernels.binarize_backward(x, gy))
+
+
+@needs_numba
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('clip', [{}, CLIP], ids=['free', 'clip'])
+def test_numba_adam_equals_numpy_bit_for_bit(dtype, size, clip, random):
+    actual = adam_arrays(random, dtype, (size,))
+    if size > 20:
+        actual[0][:2] = actual[1][2:4] = numpy.nan, numpy.inf
+    expected = [array.copy() for array in actual]
+    with numpy.errstate(invalid='ignore'):
+        numba_kernels.adam(*actual, **ADAM, **clip)
+        numpy_kernels.adam(*expected, **ADAM, **clip)
+    for a, b in zip(actual, expected):
+        same_bits(a, b)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@on_each_backend
+def test_any_memory_layout_gives_the_same_values(backend, layout, random):
+    arrays = [LAYOUTS[layout](a)
+              for a in adam_arrays(random, numpy.float32, (12, 9))]
+    copies = [array.copy(order='C') for array in arrays]
+    same_bits(backend.binarize(arrays[0]), numpy_kernels.binarize(copies[0]))
+    same_bits(backend.binarize_backward(*arrays[:2]),
+              numpy_kernels.binarize_backward(*copies[:2]))
+    backend.adam(*arrays, **ADAM, **CLIP)
+    numpy_kernels.adam(*copies, **ADAM, **CLIP)
+    for a, b in zip(arrays, copies):
+        same_bits(a, b)
+
+
+@on_each_backend
+def test_adam_clips_after_the_step_and_keeps_nan(backend):
+    param = numpy.array([0.999, -0.999, numpy.nan, 5], numpy.float32)
+    grad = numpy.array([-1, 1, 0, 0], numpy.float32)
+    m, v = numpy.zeros((2, 4), numpy.float32)
+    backend.adam(param, grad, m, v, 0.1, 0.9, 0.999, 1e-8, 1.0, **CLIP)
+    numpy.testing.assert_array_equal(param, [1, -1, numpy.nan, 1])
+
+
+@on_each_backend
+def test_adam_leaves_the_gradient_as_it_was(backend, random):
+    arrays = adam_arrays(random, numpy.float32, (40,))
+    grad = arrays[1].copy()
+    backend.adam(*arrays, **ADAM, **CLIP)
+    numpy.testing.assert_array_equal(arrays[1], grad)
+
+
+@needs_numba
+def test_numpy_path_is_used_inside_its_context_only():
+    default = kernels.description()
+    with kernels.using_numpy():
+        assert kernels.description() == f'NumPy {numpy.__version__}'
+    assert kernels.description() == default != f'NumPy {numpy.__version__}'
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True,
+        check=True, env={**os.environ, **environment}).stdout.strip()
+
+
+def test_numpy_takes_over_where_numba_is_missing_or_switched_off():
+    code = 'import kernels; print(kernels.description())'
+    assert run(code, NUMBA_DISABLE_JIT='1').startswith('NumPy')
+    hidden = "import sys; sys.modules['numba'] = None; "
+    assert run(hidden + code).startswith('NumPy')
+
+
+def test_kernels_need_no_chainer():
+    assert run("import sys; sys.modules['chainer'] = None; import kernels, "
+               'numpy; print(kernels.binarize(numpy.zeros(1)))') == '[1.]'
+
+
+@needs_numba
+def test_kernels_run_where_no_cache_can_be_written(tmp_path):
+    # A copy of the package in a folder that cannot be written to, and no
+    # home to put Numba's cache into. Root may write anywhere, so that a file
+    # stands in the way of each folder.
+    shutil.copytree(pathlib.Path(kernels.__file__).parent,
+                    tmp_path / 'kernels',
+                    ignore=shutil.ignore_patterns('__pycache__'))
+    (tmp_path / 'kernels' / '__pycache__').write_text('')
+    home = tmp_path / 'home'
+    home.write_text('')
+    assert run('import kernels, numpy; print(kernels.description()[:5], '
+               'kernels.binarize(numpy.zeros(1)))',
+               PYTHONPATH=str(tmp_path), HOME=str(home),
+               XDG_CACHE_HOME=str(home)) == 'Numba [1.]'
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+def test_cupy_equals_numpy(dtype, random):
+    import cupy
+    from kernels import cupy_kernels
+    x, gy = samples(dtype, 1000, random), samples(dtype, 1000, random)
+    same_bits(cupy.asnumpy(cupy_kernels.binarize(cupy.asarray(x))),
+              numpy_kernels.binarize(x))
+    same_bits(cupy.asnumpy(cupy_kernels.binarize_backward(
+        cupy.asarray(x), cupy.asarray(gy))),
+        numpy_kernels.binarize_backward(x, gy))
+    arrays = adam_arrays(random, dtype, (1000,))
+    on_gpu = [cupy.asarray(array) for array in arrays]
+    numpy_kernels.adam(*arrays, **ADAM, **CLIP)
+    cupy_kernels.adam(*on_gpu, **ADAM, **CLIP)
+    for a, b in zip(on_gpu, arrays):
+        numpy.testing.assert_allclose(cupy.asnumpy(a), b, rtol=1e-5,
+                                      atol=1e-6)

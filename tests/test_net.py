@@ -1,0 +1,66 @@
+import chainer_compat  # noqa: F401  (before chainer)
+import chainer
+import chainer.functions as F
+import numpy
+
+from link_quantized_linear import QuantizedLinear
+from net import MnistMLP
+from qst import qst
+
+
+def test_layers_are_quantized_and_of_the_given_sizes():
+    net = MnistMLP(784, 30, 10)
+    sizes = {name: param.shape for name, param in net.namedparams()}
+    assert sizes == {
+        '/l1/W': (30, 784), '/l1/b': (30,),
+        '/bn1/gamma': (30,), '/bn1/beta': (30,),
+        '/l2/W': (30, 30), '/l2/b': (30,),
+        '/bn2/gamma': (30,), '/bn2/beta': (30,),
+        '/l3/W': (10, 30), '/l3/b': (10,),
+        '/bn3/gamma': (10,), '/bn3/beta': (10,)}
+    for layer in net.l1, net.l2, net.l3:
+        assert isinstance(layer, QuantizedLinear)
+
+
+def test_forward_is_linear_bn_qst_twice_and_then_linear_bn(random):
+    net = MnistMLP(20, 30, 10)
+    x = random.uniform(0, 1, (8, 20)).astype(numpy.float32)
+    with chainer.using_config('train', False):
+        h = qst(net.bn1(net.l1(x)))
+        assert set(numpy.unique(h.array)) == {-1, 1}
+        h = qst(net.bn2(net.l2(h)))
+        numpy.testing.assert_array_equal(
+            net(x).array, net.bn3(net.l3(h)).array)
+
+
+def test_only_the_signs_of_the_weights_matter(random):
+    net = MnistMLP(20, 30, 10)
+    x = random.uniform(0, 1, (8, 20)).astype(numpy.float32)
+    y = net(x).array
+    for layer in net.l1, net.l2, net.l3:
+        layer.W.array *= random.uniform(0.1, 3, layer.W.shape)
+    numpy.testing.assert_array_equal(net(x).array, y)
+
+
+def test_gradients_reach_every_parameter(random):
+    net = MnistMLP(None, 30, 10)
+    x = random.uniform(0, 1, (8, 20)).astype(numpy.float32)
+    t = random.randint(0, 10, 8).astype(numpy.int32)
+    loss = F.softmax_cross_entropy(net(x), t)
+    net.cleargrads()
+    loss.backward()
+    for name, param in net.namedparams():
+        assert param.grad.dtype == numpy.float32, name
+        # A bias in front of batch normalization has no effect, and only
+        # rounding in its gradient.
+        if not name.endswith('/b'):
+            assert numpy.abs(param.grad).max() > 1e-5, name
+
+
+def test_nan_in_a_weight_shows_in_the_loss(random):
+    net = MnistMLP(20, 30, 10)
+    net.l1.W.array[3, 4] = numpy.nan
+    x = random.uniform(0, 1, (8, 20)).astype(numpy.float32)
+    t = random.randint(0, 10, 8).astype(numpy.int32)
+    loss = F.softmax_cross_entropy(net(x), t)
+    assert numpy.isnan(loss.array)

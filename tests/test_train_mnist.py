@@ -1,0 +1,259 @@
+"""The program as a person runs it: a command, its output and its files."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+COLUMNS = ['epoch', 'main/loss', 'validation/main/loss', 'main/accuracy',
+           'validation/main/accuracy', 'elapsed_time']
+
+# A network that trains an epoch of the real MNIST in a second.
+SMALL = ['--unit', '20', '--batchsize', '500']
+
+
+def command(*arguments):
+    return [sys.executable, str(ROOT / 'train_mnist.py'),
+            *map(str, arguments)]
+
+
+def run(*arguments, cwd, **environment):
+    return subprocess.run(
+        command(*arguments), cwd=cwd, capture_output=True, text=True,
+        timeout=120, env={**os.environ, **environment})
+
+
+@pytest.fixture(scope='module')
+def two_epochs(tmp_path_factory):
+    """The process and the folder of a run of two epochs."""
+    cwd = tmp_path_factory.mktemp('two_epochs')
+    process = run(*SMALL, '--epoch', 2, cwd=cwd)
+    assert process.returncode == 0, process.stderr
+    return process, cwd / 'result'
+
+
+def log_of(folder):
+    """Returns the log without the time that it took."""
+    entries = json.loads((folder / 'log').read_text())
+    for entry in entries:
+        del entry['elapsed_time']
+    return entries
+
+
+def arrays_of(snapshot):
+    """Returns the arrays of the model and of the optimizer."""
+    with numpy.load(snapshot) as f:
+        return {name: f[name] for name in f
+                if name.startswith(('updater/model', 'updater/optimizer'))}
+
+
+def assert_same_arrays(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        numpy.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_output_is_that_of_the_original_and_the_kernels(two_epochs):
+    lines = two_epochs[0].stdout.splitlines()
+    assert lines[:4] == [
+        'GPU: -1', '# unit: 20', '# Minibatch-size: 500', '# epoch: 2']
+    assert lines[4].startswith('# kernels: N')
+    assert lines[5] == ''
+    assert lines[6].split() == COLUMNS
+    assert [line.split()[0] for line in lines[7:]] == ['1', '2']
+    assert all(len(line.split()) == len(COLUMNS) for line in lines[7:])
+
+
+def test_redirected_output_is_plain_text_and_stderr_is_empty(two_epochs):
+    process, _ = two_epochs
+    assert process.stderr == ''
+    assert '\033' not in process.stdout
+    assert '\r' not in process.stdout
+
+
+def test_it_learns(two_epochs):
+    entries = log_of(two_epochs[1])
+    assert entries[-1]['main/loss'] < entries[0]['main/loss']
+    assert entries[-1]['validation/main/accuracy'] > 0.75
+
+
+def test_the_folder_holds_what_the_readme_says(two_epochs):
+    names = {path.name for path in two_epochs[1].iterdir()}
+    assert names == {'log', 'args.json', 'loss.png', 'accuracy.png', 'cg.dot',
+                     'snapshot_iter_120', 'snapshot_iter_240'}
+    readme = (ROOT / 'README.md').read_text()
+    for name in names - {'snapshot_iter_120', 'snapshot_iter_240'}:
+        assert f'`{name}`' in readme
+
+
+def test_args_json_holds_every_argument(two_epochs):
+    assert json.loads((two_epochs[1] / 'args.json').read_text()) == {
+        'batchsize': 500, 'epoch': 2, 'unit': 20, 'gpu': -1, 'out': 'result',
+        'resume': None, 'autoload': False, 'frequency': 1, 'seed': 0,
+        'noplot': False}
+
+
+def test_the_graph_shows_the_quantized_functions(two_epochs):
+    graph = (two_epochs[1] / 'cg.dot').read_text()
+    assert graph.startswith('digraph')
+    assert graph.count('label="QST"') == 2
+    assert graph.count('label="QuantizedLinearFunction"') == 3
+
+
+@pytest.mark.parametrize('name', ['loss.png', 'accuracy.png'])
+def test_the_pictures_are_pictures(two_epochs, name):
+    assert (two_epochs[1] / name).read_bytes().startswith(b'\x89PNG')
+
+
+def test_the_same_seed_without_numba_or_plots_gives_the_same_numbers(
+        two_epochs, tmp_path):
+    run(*SMALL, '--epoch', 2, '--noplot', cwd=tmp_path, NUMBA_DISABLE_JIT='1')
+    assert log_of(tmp_path / 'result') == log_of(two_epochs[1])
+    assert_same_arrays(arrays_of(tmp_path / 'result' / 'snapshot_iter_240'),
+                       arrays_of(two_epochs[1] / 'snapshot_iter_240'))
+    assert not (tmp_path / 'result' / 'loss.png').exists()
+
+
+def test_another_seed_gives_other_numbers(two_epochs, tmp_path):
+    run(*SMALL, '--epoch', 1, '--noplot', '--seed', 1, cwd=tmp_path)
+    ours, other = (log_of(path)[0]
+                   for path in (tmp_path / 'result', two_epochs[1]))
+    assert ours['main/loss'] != other['main/loss']
+
+
+@pytest.mark.parametrize('way', ['--autoload', '--resume'])
+def test_a_run_goes_on_from_a_snapshot(two_epochs, tmp_path, way):
+    first = run(*SMALL, '--epoch', 1, cwd=tmp_path)
+    assert first.returncode == 0
+    snapshot = [] if way == '--autoload' else ['result/snapshot_iter_120']
+    second = run(*SMALL, '--epoch', 2, '--noplot', way, *snapshot,
+                 cwd=tmp_path)
+    assert second.returncode == 0
+    assert second.stderr == ''
+    entries = log_of(tmp_path / 'result')
+    assert entries[0] == log_of(two_epochs[1])[0]
+    assert [entry['iteration'] for entry in entries] == [120, 240]
+    assert (tmp_path / 'result' / 'snapshot_iter_240').exists()
+
+
+def test_autoload_without_a_snapshot_starts_anew(tmp_path):
+    process = run(*SMALL, '--epoch', 1, '--noplot', '--autoload', cwd=tmp_path)
+    assert process.returncode == 0
+    assert len(log_of(tmp_path / 'result')) == 1
+
+
+def test_a_finished_run_says_that_it_is_finished(two_epochs, tmp_path):
+    snapshot = two_epochs[1] / 'snapshot_iter_240'
+    process = run(*SMALL, '--epoch', 1, '--resume', snapshot, cwd=tmp_path)
+    assert process.returncode == 0
+    assert 'is at epoch 2 already' in process.stdout
+
+
+def test_snapshots_come_with_the_frequency(tmp_path):
+    run(*SMALL, '--epoch', 3, '--frequency', 2, '--noplot', cwd=tmp_path)
+    assert [path.name for path in (tmp_path / 'result').glob('snapshot*')] == [
+        'snapshot_iter_240']
+
+
+def refusal(process):
+    """Returns the one line on stderr of a process that was refused."""
+    assert process.returncode == 2
+    assert process.stdout == ''
+    line, = process.stderr.splitlines()
+    prefix = 'train_mnist.py: error: '
+    assert line.startswith(prefix)
+    return line[len(prefix):]
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['--batchsize', '0'], 'must be at least 1, got 0'),
+    (['--batchsize', '60001'], '--batchsize must be at most 60000'),
+    (['--batchsize', 'x'], "must be a whole number, got 'x'"),
+    (['--epoch', '0'], 'must be at least 1, got 0'),
+    (['--epoch', '1.5'], "must be a whole number, got '1.5'"),
+    (['--unit', '-3'], 'must be at least 1, got -3'),
+    (['--unit', '9' * 12], 'memory'),
+    (['--frequency', '0'], 'must be at least 1, got 0'),
+    (['--seed', '-1'], 'must be at least 0, got -1'),
+    (['--seed', '4294967296'], 'must be at most 4294967295'),
+    (['--gpu', '-2'], 'must be at least -1, got -2'),
+    (['--resume', 'nothing'], 'cannot read the snapshot nothing: No such'),
+    (['--resume', '.'], 'cannot read the snapshot .: Is a directory'),
+    (['--resume', 'a', '--autoload'], 'not allowed with argument'),
+    (['--out', 'file'], 'cannot make the folder file: File exists'),
+    (['--out', 'file/folder'], 'cannot make the folder file/folder: Not a'),
+    (['--nonsense'], 'unrecognized arguments: --nonsense'),
+])
+def test_bad_arguments_are_one_line_and_exit_status_two(
+        arguments, message, tmp_path):
+    (tmp_path / 'file').write_text('kept')
+    line = refusal(run(*arguments, cwd=tmp_path))
+    assert message in line
+    assert [path.name for path in tmp_path.iterdir()] == ['file']
+    assert (tmp_path / 'file').read_text() == 'kept'
+
+
+def test_a_gpu_that_is_not_there_is_refused(tmp_path):
+    # Hides the devices of a machine that has some.
+    process = run('--gpu', '0', cwd=tmp_path, CUDA_VISIBLE_DEVICES='')
+    assert '--gpu=0 needs CuPy and a CUDA device' in refusal(process)
+
+
+def test_a_snapshot_of_another_size_is_refused(two_epochs, tmp_path):
+    snapshot = two_epochs[1] / 'snapshot_iter_240'
+    line = refusal(run('--unit', 30, '--resume', snapshot, cwd=tmp_path))
+    assert 'in the file' in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_data_file_is_refused(tmp_path):
+    for path in ROOT.glob('*.py'):
+        shutil.copy(path, tmp_path)
+    shutil.copytree(ROOT / 'kernels', tmp_path / 'kernels',
+                    ignore=shutil.ignore_patterns('__pycache__'))
+    process = subprocess.run(
+        [sys.executable, 'train_mnist.py'], cwd=tmp_path, capture_output=True,
+        text=True, timeout=60)
+    assert 'train.npz: No such file or directory' in refusal(process)
+
+
+def test_help_names_every_flag_and_its_default(tmp_path):
+    process = run('--help', cwd=tmp_path)
+    assert process.returncode == 0
+    for flag in ('--batchsize', '--epoch', '--unit', '--gpu', '--out',
+                 '--resume', '--autoload', '--frequency', '--seed',
+                 '--noplot'):
+        assert flag in process.stdout
+    assert '(default: 100)' in process.stdout
+
+
+def test_ctrl_c_ends_without_a_traceback(tmp_path):
+    process = subprocess.Popen(
+        command('--unit', 20, '--noplot'), cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while 'epoch       main/loss' not in process.stdout.readline():
+        assert process.poll() is None
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert 'Traceback' not in stderr
+    assert '--autoload goes on' in stderr
+
+
+@pytest.mark.gpu
+def test_a_run_on_the_gpu_is_that_on_the_cpu_within_noise(
+        two_epochs, tmp_path):
+    process = run(*SMALL, '--epoch', 2, '--gpu', 0, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    ours, other = (log_of(path)[-1]
+                   for path in (tmp_path / 'result', two_epochs[1]))
+    for column in COLUMNS[1:-1]:
+        assert ours[column] == pytest.approx(other[column], abs=0.03)

@@ -1,0 +1,87 @@
+import chainer_compat  # noqa: F401  (before chainer)
+import chainer
+import chainer.links as L
+import numpy
+import pytest
+from chainer import optimizers
+
+from weight_clip import WeightClip
+
+
+def make_chain():
+    chain = chainer.Chain()
+    with chain.init_scope():
+        chain.linear = L.Linear(3, 4)
+        chain.bn = L.BatchNormalization(4)
+        chain.lazy = L.Linear(None, 2)
+    return chain
+
+
+def update_with_gradients_of(value, optimizer):
+    optimizer.target.cleargrads()
+    for param in optimizer.target.params():
+        if param.array is not None:
+            param.grad = numpy.full_like(param.array, value)
+    optimizer.update()
+
+
+@pytest.mark.parametrize('sign', [-1, 1])
+def test_every_parameter_is_within_the_limits_after_the_update(sign):
+    chain = make_chain()
+    optimizer = optimizers.SGD(lr=10).setup(chain)
+    optimizer.add_hook(WeightClip())
+    update_with_gradients_of(-sign, optimizer)
+    for name in 'linear/W', 'linear/b', 'bn/gamma', 'bn/beta':
+        param = dict(chain.namedparams())['/' + name]
+        assert (param.array == sign).all(), name
+
+
+def test_values_within_the_limits_stay_as_they_are(random):
+    chain = make_chain()
+    chain.linear.W.array[...] = random.uniform(-1, 1, (4, 3))
+    before = chain.linear.W.array.copy()
+    WeightClip()(None, chain.linear.W)
+    numpy.testing.assert_array_equal(chain.linear.W.array, before)
+
+
+def test_clip_is_in_place():
+    param = chainer.Parameter(numpy.array([-3, 0.5, 3], numpy.float32))
+    array = param.array
+    WeightClip()(None, param)
+    assert param.array is array
+    assert array.tolist() == [-1, 0.5, 1]
+
+
+def test_limits_can_be_chosen():
+    param = chainer.Parameter(numpy.array([-3, 0.5, 3], numpy.float32))
+    WeightClip(-0.25, 2)(None, param)
+    assert param.array.tolist() == [-0.25, 0.5, 2]
+
+
+def test_nan_stays_nan():
+    param = chainer.Parameter(
+        numpy.array([numpy.nan, numpy.inf, -numpy.inf], numpy.float32))
+    WeightClip()(None, param)
+    numpy.testing.assert_array_equal(param.array, [numpy.nan, 1, -1])
+
+
+def test_parameters_without_data_are_skipped():
+    param = chainer.Parameter()
+    WeightClip()(None, param)
+    assert param.array is None
+
+
+@pytest.mark.parametrize('limits', [(1, -1), (0, 0), (float('nan'), 1)])
+def test_limits_that_leave_nothing_are_refused(limits):
+    with pytest.raises(ValueError, match='lower must be less than upper'):
+        WeightClip(*limits)
+
+
+@pytest.mark.gpu
+def test_clip_works_on_the_gpu():
+    import cupy
+    param = chainer.Parameter(
+        cupy.array([-3, 0.5, 3, numpy.nan], numpy.float32))
+    WeightClip()(None, param)
+    numpy.testing.assert_array_equal(
+        cupy.asnumpy(param.array), [-1, 0.5, 1, numpy.nan])
