@@ -13,7 +13,7 @@ import kernels
 import mnist_files
 import packed_net
 import summary
-from command_line import ArgumentParser
+from command_line import ArgumentParser, integer
 from npz_reader import NpzReader
 from packed_net import PackedMLP
 
@@ -38,7 +38,8 @@ def parse_args(argv=None):
                              'weights of the first layer into a folder')
     parser.add_argument('--summary', action='store_true',
                         help='print a table of the layers and stop')
-    parser.add_argument('--gpu', '-g', type=int, default=-1, metavar='ID',
+    parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
+                        metavar='ID',
                         help='id of the GPU; -1 is the CPU')
     return parser, parser.parse_args(argv)
 
@@ -47,8 +48,6 @@ def get_module(gpu):
     """Returns numpy, or cupy on a GPU; ValueError says why there is none."""
     if gpu == -1:
         return numpy
-    if gpu < 0:
-        raise ValueError(f'--gpu must be -1 or more, got {gpu}')
     try:
         import cupy
         count = cupy.cuda.runtime.getDeviceCount()
@@ -89,9 +88,10 @@ def make_chainer_net(sizes, arrays):
 
     from net import MnistMLP
 
-    if len(sizes) != 4 or sizes[1] != sizes[2]:
+    n_in, *hidden, n_out = sizes
+    if len(set(hidden)) != 1:
         return None
-    net = MnistMLP(sizes[0], sizes[1], sizes[3])
+    net = MnistMLP(n_in, hidden[0], n_out, n_hidden=len(hidden))
     chainer.serializers.NpzDeserializer(arrays, strict=False).load(net)
 
     def predict(x):
@@ -121,8 +121,8 @@ def print_pictures(net, paths, pixels, xp):
     width = max(map(len, paths))
     for path, p in zip(paths, probabilities):
         first, second = numpy.argsort(-p, kind='stable')[:2]
-        print(f'{path:{width}}  {first}  {100 * p[first]:6.2f} %   '
-              f'(then {second}, {100 * p[second]:.2f} %)')
+        print(f'{path:{width}}  {first}  {100 * p[first]:5.1f} %   '
+              f'(then {second}, {100 * p[second]:.1f} %)')
 
 
 def print_accuracy(name, predicted, labels):
@@ -194,9 +194,10 @@ def run(args):
     if args.summary:
         print(summary.table(net.sizes))
         return
-    if net.sizes[0] != 784:
-        raise ValueError(f'{args.model} takes {net.sizes[0]} values, not the '
-                         '784 pixels of MNIST')
+    if (net.sizes[0], net.sizes[-1]) != (784, 10):
+        raise ValueError(
+            f'{args.model} makes {net.sizes[-1]} classes of {net.sizes[0]} '
+            'values, not the 10 of the 784 pixels of MNIST')
     if args.export:
         export(net, args.export)
     net.to(xp)

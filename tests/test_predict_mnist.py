@@ -1,0 +1,207 @@
+import os
+import re
+import subprocess
+import sys
+
+import numpy
+import pytest
+
+import mnist_files
+import predict_mnist
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def run(*args, code=0, program='predict_mnist.py'):
+    """Runs the program as a person would; returns what it prints."""
+    result = subprocess.run(
+        [sys.executable, os.path.join(ROOT, program), *map(str, args)],
+        capture_output=True, text=True, timeout=120)
+    assert result.returncode == code, result.stderr
+    return result.stderr if code else result.stdout
+
+
+def refused(capsys, *args):
+    """Returns the one line on stderr of a call that fails."""
+    with pytest.raises(SystemExit) as e:
+        main(*args)
+    assert e.value.code == 2
+    out, err = capsys.readouterr()
+    assert err.startswith('predict_mnist.py: error: ')
+    assert err.count('\n') == 1
+    return err
+
+
+def main(*args):
+    argv = sys.argv
+    sys.argv = ['predict_mnist.py', *map(str, args)]
+    try:
+        predict_mnist.main()
+    finally:
+        sys.argv = argv
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """Folder of a small trained net's snapshot and its export."""
+    folder = tmp_path_factory.mktemp('trained')
+    run('-e', 1, '-u', 70, '-b', 200, '-o', folder, '--noplot',
+        program='train_mnist.py')
+    folder.joinpath('snapshot_iter_300').rename(folder / 'snapshot')
+    folder.joinpath('first').write_text(
+        run(folder / 'snapshot', '--export', folder / 'packed',
+            '--report', folder / 'report'))
+    return folder
+
+
+def number(pattern, text):
+    return float(re.search(pattern, text).group(1).replace(',', ''))
+
+
+def test_a_snapshot_is_compared_with_chainer(trained):
+    text = (trained / 'first').read_text()
+    assert 'snapshot: 784-70-70-10' in text
+    accuracy = number(r'packed net: ([\d.]+) % of 10,000', text)
+    assert accuracy > 85
+    assert abs(accuracy - number(r'Chainer net: ([\d.]+) %', text)) <= .02
+    assert number(r'predictions that differ: (\d+)', text) <= 2
+    assert number(r'packed net: ([\d,]+) images/s', text) > 0
+    assert number(r'Chainer net: ([\d,]+) images/s', text) > 0
+    size = os.path.getsize(trained / 'packed')
+    assert number(r'exported: .*, ([\d,]+) bytes', text) == size
+    assert number(r'\(([\d.]+) times as many\)', text) > 20
+
+
+def test_an_export_gives_the_same_without_chainer(trained):
+    code = '''
+import sys
+sys.modules.update(chainer=None, PIL=None, matplotlib=None)
+import predict_mnist
+predict_mnist.main()
+'''
+    text = subprocess.run(
+        [sys.executable, '-c', code, str(trained / 'packed')], cwd=ROOT,
+        capture_output=True, text=True, check=True, timeout=60).stdout
+    assert 'packed file: 784-70-70-10' in text
+    assert 'Chainer' not in text
+    line = re.search('packed net: .* wrong', text).group()
+    assert line in (trained / 'first').read_text()
+
+
+def test_the_report_draws_three_pictures(trained):
+    Image = pytest.importorskip('PIL.Image')
+    for name in 'confusion', 'mistakes', 'first_layer':
+        with Image.open(trained / 'report' / f'{name}.png') as image:
+            assert min(image.size) > 500
+            # Neither white nor of one colour.
+            assert len(image.convert('L').getcolors()) > 20
+
+
+def test_pictures_are_classified(trained, tmp_path, capsys):
+    Image = pytest.importorskip('PIL.Image')
+    images, labels = mnist_files.read('test.npz')
+    paths = []
+    for i in range(12):
+        # Large, and dark on light: as a person would have them.
+        picture = Image.fromarray(255 - images[i].reshape(28, 28))
+        paths.append(tmp_path / f'{i}.png')
+        picture.resize((300, 300), Image.Resampling.BICUBIC).save(paths[-1])
+    main(trained / 'packed', '--image', *paths)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(paths)
+    right = 0
+    for path, label, line in zip(paths, labels, lines):
+        match = re.match(
+            r'(\S+) +(\d) +([\d.]+) % +\(then (\d), ([\d.]+) %\)$', line)
+        assert match.group(1) == str(path)
+        assert float(match.group(3)) >= float(match.group(5))
+        right += int(match.group(2)) == label
+    assert right >= 10
+
+
+def test_the_summary_is_of_the_model(trained, capsys):
+    for name in 'snapshot', 'packed':
+        main(trained / name, '--summary')
+        out = capsys.readouterr().out
+        assert re.search(r'l2 .*\(-1, 70\) +4,900 +70', out)
+        assert 'images' not in out
+
+
+def test_the_program_fails_with_one_line(trained, tmp_path):
+    err = run(tmp_path / 'missing', code=2)
+    assert err == (f'predict_mnist.py: error: cannot read '
+                   f'{tmp_path / "missing"}: No such file or directory\n')
+
+
+def test_wrong_arguments_are_refused(trained, tmp_path, capsys):
+    packed = trained / 'packed'
+    assert 'required: MODEL' in refused(capsys)
+    assert 'at least -1, got -2' in refused(capsys, packed, '--gpu', -2)
+    if 'cupy' not in sys.modules:
+        assert 'needs CuPy' in refused(capsys, packed, '--gpu', 99)
+    a_file = tmp_path / 'file'
+    a_file.write_text('no folder')
+    assert 'cannot make the folder' in refused(
+        capsys, packed, '--report', a_file)
+    assert 'cannot write' in refused(
+        capsys, packed, '--export', tmp_path / 'missing' / 'file')
+    assert 'cannot write' in refused(capsys, packed, '--export', tmp_path)
+
+
+def test_files_that_are_neither_are_refused(trained, tmp_path, capsys):
+    bad = tmp_path / 'bad'
+    bad.write_text('neither')
+    assert 'no .npz file' in refused(capsys, bad)
+    assert 'cannot read' in refused(capsys, tmp_path)
+    with open(bad, 'wb') as f:
+        numpy.savez(f, a=numpy.zeros(3))
+    assert 'neither a snapshot' in refused(capsys, bad)
+    assert 'no picture' in refused(
+        capsys, trained / 'packed', '--image', trained / 'packed')
+    for name in 'snapshot', 'packed':
+        data = (trained / name).read_bytes()
+        for length in 0, 1000, len(data) // 2, len(data) - 1:
+            bad.write_bytes(data[:length])
+            assert str(bad) in refused(capsys, bad)
+
+
+def change_snapshot(trained, path, **changes):
+    prefix = 'updater/model:main/predictor/'
+    with numpy.load(trained / 'snapshot') as npz:
+        arrays = {n: npz[n] for n in npz.files if n.startswith(prefix)}
+    for name, a in changes.items():
+        arrays[prefix + name.replace('_', '/', 1)] = a
+    with open(path, 'wb') as f:
+        numpy.savez(f, **arrays)
+
+
+@pytest.mark.parametrize(('changes', 'match'), [
+    ({'l1_W': numpy.zeros((70, 784))}, 'dtype float64, expected float32'),
+    ({'l1_W': numpy.array(None)}, 'dtype object, expected float32'),
+    ({'l1_W': numpy.zeros((70, 783), 'f')}, '10 classes of 783 values'),
+    ({'l3_W': numpy.zeros((11, 70), 'f')}, r'of shape \(11,\)'),
+    ({'bn2_gamma': numpy.full(70, numpy.nan, 'f')}, 'bn2/gamma holds NaN'),
+    ({'bn2_avg_var': numpy.full(70, -1, 'f')}, 'avg_var has negative'),
+    ({'l5_b': numpy.zeros(70, 'f')}, 'l5/b belongs to no layer'),
+])
+def test_a_snapshot_of_something_else_is_refused(
+        trained, tmp_path, capsys, changes, match):
+    change_snapshot(trained, tmp_path / 'bad', **changes)
+    assert re.search(match, refused(capsys, tmp_path / 'bad'))
+
+
+def test_a_snapshot_may_be_compressed(trained, tmp_path, capsys):
+    with numpy.load(trained / 'snapshot') as npz:
+        arrays = {n: npz[n] for n in npz.files if n.startswith('updater/m')}
+    # As after a long training: every weight at its limit.
+    name = 'updater/model:main/predictor/l2/W'
+    arrays[name] = numpy.where(arrays[name] >= 0, 1, -1).astype('f')
+    with open(tmp_path / 'compressed', 'wb') as f:
+        numpy.savez_compressed(f, **arrays)
+    main(tmp_path / 'compressed', '--summary')
+    assert '(-1, 70)' in capsys.readouterr().out
+
+
+def test_a_missing_data_file_is_named(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(mnist_files.read, '__defaults__', (str(tmp_path),))
+    assert 'cannot read the data file' in refused(capsys, trained / 'packed')
