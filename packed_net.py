@@ -565,8 +565,9 @@ def _get_float32(arrays, name, shape, default):
         if array.ndim != 2 or not array.size:
             raise ValueError(f'{name} must be of shape (units, inputs), got '
                              f'{array.shape}')
-        if array.shape[1] >= _MAX_IN or name == 'l1/W' and (
-                array.shape[1] * _PIXEL_MAX >= 1 << 31):
+        largest = _PIXEL_MAX if name == 'l1/W' else 1
+        if (array.shape[1] >= _MAX_IN
+                or array.shape[1] * largest >= 1 << 31):
             raise ValueError(f'{name} has too many inputs: {array.shape[1]}')
     elif array.shape != shape:
         raise ValueError(f'{name} must be of shape {shape}, got '
@@ -583,7 +584,7 @@ def _blocks_first(n):
     together make octets of zero, which the product skips. In blocks of 4 x 2
     there are more of them than in rows.
     """
-    side = int(round(n ** .5))
+    side = round(n ** .5)
     if side * side != n or side % 4:
         return numpy.arange(-(-n // 4))
     y, x = numpy.mgrid[:side, :side // 4].reshape(2, -1)

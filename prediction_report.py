@@ -24,7 +24,7 @@ def draw(folder, images, labels, probabilities, weights):
         list of str: Paths of the pictures.
 
     """
-    side = int(round(images.shape[1] ** .5))
+    side = round(images.shape[1] ** .5)
     figures = {'confusion.png': _confusion(labels, probabilities)}
     if side * side == images.shape[1]:
         figures['mistakes.png'] = _mistakes(

@@ -20,11 +20,11 @@ import numpy
 sys.path.insert(
     0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import kernels  # noqa: E402
-import mnist_files  # noqa: E402
-import packed_net  # noqa: E402
-from kernels.threads import n_threads, run_in_threads  # noqa: E402
-from npz_reader import NpzReader  # noqa: E402
+import kernels
+import mnist_files
+import packed_net
+from kernels.threads import n_threads, run_in_threads
+from npz_reader import NpzReader
 
 _BATCH = 1000
 _SINGLES = 100
@@ -320,7 +320,7 @@ def measure_kernel(rounds):
         falling = numpy.zeros(words, numpy.uint64)
 
         def limit(n_counts=n_counts):
-            run_in_threads(lambda rows: loop(rows.stop - rows.start),
+            run_in_threads(lambda part: loop(part.stop - part.start),
                            n_counts, n)
 
         def by_batch(function, *args, a=a):

@@ -125,23 +125,23 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
 
 # Kernels of the packed network. A row of n values +-1 is a row of
 # ``ceil(n / 64)`` words of 64 bits, 1 meaning +1, value i in bit i % 64 of
-# word i // 64; the bits beyond n are 0. Weights lie in tiles, see tile_weights.
+# word i // 64; the bits beyond n are 0. Weights lie in tiles, see
+# tile_weights.
 
 # Rows that the products take at once: their sums stay in the cache.
-_ROWS = 16
+_ROWS = 64
 
+# Bits are counted in units of so many bits, and sums of units in 8 bits.
 if hasattr(numpy, 'bitwise_count'):
+    _UNIT = numpy.dtype('u1')
     _popcount = numpy.bitwise_count
 else:  # NumPy before 2.0
+    _UNIT = numpy.dtype('<u2')
     _BITS_OF = numpy.unpackbits(
-        numpy.arange(1 << 16, dtype=numpy.uint16).view(numpy.uint8)
-        .reshape(-1, 2), axis=1).sum(axis=1, dtype=numpy.uint8)
-
-    def _popcount(x):
-        if x.dtype == numpy.uint8:
-            return _BITS_OF[x]
-        halves = _BITS_OF[x.view(numpy.uint16)]
-        return halves.reshape((*x.shape, 4)).sum(-1, dtype=numpy.uint8)
+        numpy.arange(1 << 16, dtype=_UNIT).view(numpy.uint8).reshape(-1, 2),
+        axis=1).sum(axis=1, dtype=numpy.uint8)
+    _popcount = _BITS_OF.take
+_UNITS = 255 // (8 * _UNIT.itemsize)
 
 
 def _pack(bits):
@@ -229,10 +229,34 @@ def _tile(rows, width):
     return tiles
 
 
-def _by_word(tiles, n_out):
-    """Returns tiles as rows of a word or an octet each, (K, n_out)."""
+def _by_unit(tiles, n_out):
+    """Returns tiles as one row for each unit of bits, (K, n_out)."""
     n_tiles, k, width = tiles.shape
-    return tiles.transpose(1, 0, 2).reshape(k, n_tiles * width)[:, :n_out]
+    rows = tiles.transpose(0, 2, 1).reshape(n_tiles * width, k)[:n_out]
+    return numpy.ascontiguousarray(_as_units(rows).T)
+
+
+def _as_units(rows):
+    """Returns rows of words or octets as rows of units."""
+    rows = numpy.ascontiguousarray(rows)
+    if rows.itemsize > 1:
+        rows = rows.astype('<u8', copy=False).view(numpy.uint8)
+    missing = -rows.shape[1] % _UNIT.itemsize
+    return numpy.pad(rows, ((0, 0), (0, missing))).view(_UNIT)
+
+
+def _count(operation, rows, w, units):
+    """Returns the 1 bits of ``operation(row, column of w)``, (N, M).
+
+    ``units`` are the indices of those units whose result is not zero.
+    """
+    counts = numpy.zeros((len(rows), w.shape[1]), numpy.int32)
+    for start in range(0, len(units), _UNITS):
+        part = numpy.zeros(counts.shape, numpy.uint8)
+        for k in units[start:start + _UNITS]:
+            part += _popcount(operation(rows[:, k, None], w[k]))
+        counts += part
+    return counts
 
 
 def xnor_dot(a, tiles, n_in, n_out):
@@ -250,13 +274,11 @@ def xnor_dot(a, tiles, n_in, n_out):
         numpy.ndarray: int32 sums of shape (N, n_out).
 
     """
-    w = _by_word(tiles, n_out)
+    w = _by_unit(tiles, n_out)
     y = numpy.empty((len(a), n_out), numpy.int32)
     for start in range(0, len(a), _ROWS):
-        rows = a[start:start + _ROWS]
-        differing = numpy.zeros((len(rows), n_out), numpy.int32)
-        for k in range(len(w)):
-            differing += _popcount(rows[:, k, None] ^ w[k])
+        differing = _count(numpy.bitwise_xor, _as_units(
+            a[start:start + _ROWS]), w, range(len(w)))
         y[start:start + _ROWS] = n_in - 2 * differing
     return y
 
@@ -307,7 +329,7 @@ def bitplane_dot(x, order, tiles, n_out):
         numpy.ndarray: int32 sums of shape (N, n_out).
 
     """
-    w = _by_word(tiles, n_out)
+    w = _by_unit(tiles, n_out)
     y = numpy.empty((len(x), n_out), numpy.int32)
     x = whole_runs(x)
     runs = x.reshape(len(x), x.shape[1] // 4, 4)
@@ -316,11 +338,11 @@ def bitplane_dot(x, order, tiles, n_out):
         rows = rows.reshape(len(rows), x.shape[1])
         common = numpy.zeros((len(rows), n_out), numpy.int32)
         for n in reversed(range(8)):
-            plane = numpy.packbits((rows & (1 << n)) != 0, axis=1,
-                                   bitorder='little')
+            plane = _as_units(numpy.packbits(
+                (rows & (1 << n)) != 0, axis=1, bitorder='little'))
             common *= 2
-            for k in numpy.flatnonzero(plane.any(axis=0)):
-                common += _popcount(plane[:, k, None] & w[k])
+            common += _count(numpy.bitwise_and, plane, w,
+                             numpy.flatnonzero(plane.any(axis=0)))
         total = rows.sum(axis=1, dtype=numpy.int32)
         y[start:start + _ROWS] = 2 * common - total[:, None]
     return y

@@ -126,7 +126,7 @@ def test_a_picture_of_one_colour_is_refused(tmp_path):
 
 def test_what_is_no_picture_is_refused(tmp_path):
     path = tmp_path / 'digit.png'
-    with pytest.raises(ValueError, match='cannot read the picture .* No such'):
+    with pytest.raises(ValueError, match=r'cannot read .* No such'):
         digit_image.read(path)
     with pytest.raises(ValueError, match='cannot read the picture'):
         digit_image.read(tmp_path)
@@ -156,15 +156,15 @@ def test_a_damaged_picture_is_refused_or_read(tmp_path, name):
 
 def is_refused(path):
     try:
-        assert digit_image.read(path).shape == (784,)
+        pixels = digit_image.read(path)
     except ValueError as e:
-        assert str(path) in str(e)
-        return True
+        return str(path) in str(e)
+    assert pixels.shape == (784,)
     return False
 
 
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path):
     path = tmp_path / 'bomb.png'
     Image.new('1', (20000, 20000)).save(path)
-    with pytest.raises(ValueError, match='too many pixels|20000 x 20000 pixels'):
+    with pytest.raises(ValueError, match=r'too many|20000 x 20000'):
         digit_image.read(path)

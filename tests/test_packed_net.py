@@ -438,7 +438,7 @@ def test_a_file_with_a_changed_byte_is_refused_or_the_same(export, tmp_path):
 def test_any_bytes_are_refused(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / 'bytes'
     path.write_bytes(b'PK\x03\x04' + data)
-    with pytest.raises(ValueError, match='is no .npz file, or damaged'):
+    with pytest.raises(ValueError, match=r'is no \.npz file, or damaged'):
         PackedMLP.load(path)
 
 
@@ -496,9 +496,10 @@ def test_members_that_claim_the_same_bytes_are_counted(export):
         for i in range(4):
             z.writestr(f'a{i}.npy', npy((50000,), data=bytes(400000)))
     with NpzReader(export) as npz:
+        for i in range(2):
+            npz.read(f'a{i}', numpy.uint64, 1)
         with pytest.raises(ValueError, match='more than the file\'s'):
-            for i in range(4):
-                npz.read(f'a{i}', numpy.uint64, 1)
+            npz.read('a3', numpy.uint64, 1)
 
 
 @pytest.mark.parametrize('name', ['missing', 'folder'])

@@ -26,7 +26,7 @@ def refused(capsys, *args):
     with pytest.raises(SystemExit) as e:
         main(*args)
     assert e.value.code == 2
-    out, err = capsys.readouterr()
+    _, err = capsys.readouterr()
     assert err.startswith('predict_mnist.py: error: ')
     assert err.count('\n') == 1
     return err
