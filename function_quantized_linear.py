@@ -35,7 +35,7 @@ class QuantizedLinearFunction(function_node.FunctionNode):
         self.retain_inputs((0, 1))
         x, W, *b = inputs
         self.Wq = kernels.binarize(W)
-        y = x.dot(self.Wq.T).astype(x.dtype, copy=False)
+        y = kernels.binary_dot(x, self.Wq)
         if b:
             y += b[0]
         return y,  # (N, n_in) -> (N, n_out)
