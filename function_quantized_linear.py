@@ -12,7 +12,7 @@ class QuantizedLinearFunction(function_node.FunctionNode):
 
     def check_type_forward(self, in_types):
         n_in = in_types.size()
-        type_check.expect(2 <= n_in, n_in <= 3)
+        type_check.expect(n_in >= 2, n_in <= 3)
         x_type, W_type = in_types[:2]
         type_check._argname((x_type, W_type), ('x', 'W'))
         type_check.expect(

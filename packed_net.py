@@ -563,8 +563,8 @@ def _get_float32(arrays, name, shape, default):
         if array.ndim != 2 or not array.size:
             raise ValueError(f'{name} must be of shape (units, inputs), got '
                              f'{array.shape}')
-        if array.shape[1] >= _MAX_IN or name == 'l1/W' and (
-                array.shape[1] * _PIXEL_MAX >= 1 << 31):
+        if array.shape[1] >= _MAX_IN or (name == 'l1/W' and (
+                array.shape[1] * _PIXEL_MAX >= 1 << 31)):
             raise ValueError(f'{name} has too many inputs: {array.shape[1]}')
     elif array.shape != shape:
         raise ValueError(f'{name} must be of shape {shape}, got '

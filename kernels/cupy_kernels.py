@@ -177,7 +177,7 @@ _THREADS = 256
 _MAX_BLOCKS = 1 << 16
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _raw_kernel(code, name):
     return cupy.RawKernel(code, name)
 

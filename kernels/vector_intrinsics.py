@@ -208,10 +208,9 @@ def _make_comparison(operator, other, absolute):
                     ir.FunctionType(vector_type, [vector_type]),
                     f'llvm.fabs.v{TILE}f{bits}')
                 vector = builder.call(function, [vector])
+            others = ir.Constant(vector_type, [other] * TILE)
             return builder.bitcast(
-                builder.fcmp_ordered(
-                    operator, vector, ir.Constant(vector_type, [other] * TILE)),
-                _WORD)
+                builder.fcmp_ordered(operator, vector, others), _WORD)
 
         return types.uint64(x, types.int64), codegen
 

@@ -97,7 +97,7 @@ def test_args_json_holds_every_argument(two_epochs):
     assert json.loads((two_epochs[1] / 'args.json').read_text()) == {
         'batchsize': 500, 'epoch': 2, 'unit': 20, 'gpu': -1, 'out': 'result',
         'resume': None, 'autoload': False, 'frequency': 1, 'seed': 0,
-        'noplot': False}
+        'noplot': False, 'summary': False}
 
 
 def test_the_graph_shows_the_quantized_functions(two_epochs):
@@ -229,9 +229,16 @@ def test_help_names_every_flag_and_its_default(tmp_path):
     assert process.returncode == 0
     for flag in ('--batchsize', '--epoch', '--unit', '--gpu', '--out',
                  '--resume', '--autoload', '--frequency', '--seed',
-                 '--noplot'):
+                 '--noplot', '--summary'):
         assert flag in process.stdout
     assert '(default: 100)' in process.stdout
+
+
+def test_summary_is_a_table_and_trains_nothing(tmp_path):
+    process = run('--summary', '--unit', 500, cwd=tmp_path)
+    assert process.returncode == 0
+    assert '(-1, 500)' in process.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_ends_without_a_traceback(tmp_path):
