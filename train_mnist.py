@@ -115,6 +115,7 @@ def make_trainer(args, device, train, test):
     trainer.extend(ExactEvaluator(
         test_iter, model, converter=send_arrays, device=device))
     trainer.extend(extensions.DumpGraph('main/loss'))
+    trainer.extend(snapshots.RandomState())
     trainer.extend(snapshots.snapshot(), trigger=(args.frequency, 'epoch'))
     trainer.extend(extensions.LogReport())
     if not args.noplot:
