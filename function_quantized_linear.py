@@ -12,7 +12,7 @@ class QuantizedLinearFunction(function_node.FunctionNode):
 
     def check_type_forward(self, in_types):
         n_in = in_types.size()
-        type_check.expect(2 <= n_in, n_in <= 3)
+        type_check.expect(n_in >= 2, n_in <= 3)
         x_type, W_type = in_types[:2]
         type_check._argname((x_type, W_type), ('x', 'W'))
         type_check.expect(
@@ -35,7 +35,7 @@ class QuantizedLinearFunction(function_node.FunctionNode):
         self.retain_inputs((0, 1))
         x, W, *b = inputs
         self.Wq = kernels.binarize(W)
-        y = x.dot(self.Wq.T).astype(x.dtype, copy=False)
+        y = kernels.binary_dot(x, self.Wq)
         if b:
             y += b[0]
         return y,  # (N, n_in) -> (N, n_out)

@@ -35,7 +35,7 @@ class _FusedImpl(batch_normalization.GeneralBatchNormalizationImpl):
 
 
 def _select_impl(function, inputs):
-    x, gamma, beta = inputs
+    x = inputs[0]
     if (all(type(array) is numpy.ndarray and array.dtype == x.dtype
             for array in inputs)
             and x.ndim == 2 and function.axis == (0,) and len(x) > 0

@@ -11,7 +11,7 @@ class QuantizedLinear(L.Linear):
     :class:`chainer.links.Linear` whose forward is
     :func:`~function_quantized_linear.quantized_linear`: ``W`` holds the latent
     real weights, of which the forward sees only the sign. All else is that of
-    :class:`~chainer.links.Linear`, so that one can take the place of the other.
+    :class:`~chainer.links.Linear`, so that either can take the other's place.
 
     Args:
         in_size (int or None): Size of an input vector. ``None``: taken from

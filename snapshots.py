@@ -5,6 +5,7 @@ import zipfile
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 from chainer import serializers
+from chainer.training import extension
 from chainer.training import extensions
 from chainer.training.extensions import snapshot_writers
 import numpy
@@ -25,6 +26,26 @@ def snapshot():
     writer = snapshot_writers.SimpleWriter(
         functools.partial(serializers.save_npz, compression=False))
     return extensions.snapshot(filename=_NAME, writer=writer, n_retains=2)
+
+
+class RandomState(extension.Extension):
+    """Extension that keeps the state of NumPy's random numbers in snapshots.
+
+    It does nothing but that: with it, a run that goes on from a snapshot draws
+    the same numbers as one that was never interrupted.
+    """
+
+    def trigger(self, trainer):
+        return False
+
+    def __call__(self, trainer):
+        raise NotImplementedError  # never triggered
+
+    def serialize(self, serializer):
+        name, key, position, has_gauss, gauss = numpy.random.get_state()
+        numpy.random.set_state((
+            name, serializer('key', key), serializer('position', position),
+            serializer('has_gauss', has_gauss), serializer('gauss', gauss)))
 
 
 def newest(folder):

@@ -17,6 +17,7 @@ import kernels
 import mnist
 import reports
 import snapshots
+import summary
 from array_iterator import ArrayIterator, send_arrays, send_dataset
 from command_line import ArgumentParser, integer
 from exact_evaluator import ExactEvaluator
@@ -56,6 +57,8 @@ def parse_args(argv=None):
                         help='seed of the random numbers')
     parser.add_argument('--noplot', action='store_true',
                         help='do not draw the curves')
+    parser.add_argument('--summary', action='store_true',
+                        help='print a table of the layers and stop')
     return parser, parser.parse_args(argv)
 
 
@@ -112,6 +115,7 @@ def make_trainer(args, device, train, test):
     trainer.extend(ExactEvaluator(
         test_iter, model, converter=send_arrays, device=device))
     trainer.extend(extensions.DumpGraph('main/loss'))
+    trainer.extend(snapshots.RandomState())
     trainer.extend(snapshots.snapshot(), trigger=(args.frequency, 'epoch'))
     trainer.extend(extensions.LogReport())
     if not args.noplot:
@@ -132,6 +136,9 @@ def make_trainer(args, device, train, test):
 
 def main():
     parser, args = parse_args()
+    if args.summary:
+        print(summary.table([784, args.unit, args.unit, 10]))
+        return
     try:
         device = get_device(args.gpu)
         train, test = mnist.get_mnist()
@@ -149,7 +156,8 @@ def main():
     except ValueError as e:
         parser.error(e)
     except MemoryError as e:
-        parser.error(f'--unit={args.unit} needs more memory than there is: {e}')
+        parser.error(
+            f'--unit={args.unit} needs more memory than there is: {e}')
 
     with open(os.path.join(args.out, 'args.json'), 'w') as f:
         json.dump(vars(args), f, indent=4)

@@ -108,16 +108,18 @@ def make_chainer(arrays):
     import chainer
     import chainer.links as L
 
-    from link_quantized_linear import QuantizedLinear
     from qst import qst
 
     chain = chainer.Chain()
     n_layers = sum(name.endswith('/W') for name in arrays)
+    arrays = dict(arrays)
     with chain.init_scope():
         for i in range(1, n_layers + 1):
-            n_out, n_in = arrays[f'l{i}/W'].shape
-            setattr(chain, f'l{i}', QuantizedLinear(n_in, n_out))
-            setattr(chain, f'bn{i}', L.BatchNormalization(n_out))
+            W = arrays[f'l{i}/W']
+            # Chainer's own product: this project's is one of bits.
+            arrays[f'l{i}/W'] = numpy.where(W >= 0, 1, -1).astype(W.dtype)
+            setattr(chain, f'l{i}', L.Linear(*W.shape[::-1]))
+            setattr(chain, f'bn{i}', L.BatchNormalization(len(W)))
     chainer.serializers.NpzDeserializer(arrays, strict=False).load(chain)
 
     def predict(x):

@@ -81,6 +81,11 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
         x, gamma, gy, mean, inv_std)
 
 
+def binary_dot(x, W):
+    """See ``numpy_kernels.binary_dot``."""
+    return _kernels_for(x).binary_dot(x, W)
+
+
 def adam(param, *args, **kwargs):
     """See ``numpy_kernels.adam``."""
     _kernels_for(param).adam(param, *args, **kwargs)

@@ -47,6 +47,11 @@ def binarize_backward(x, gy):
     return _kernel(BINARIZE_BACKWARD)(x, gy)
 
 
+def binary_dot(x, W):
+    """See ``numpy_kernels.binary_dot``."""
+    return x.dot(W.T).astype(x.dtype, copy=False)
+
+
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
          lower=-numpy.inf, upper=numpy.inf):
     """See ``numpy_kernels.adam``."""

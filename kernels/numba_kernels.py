@@ -14,7 +14,8 @@ import numpy
 from kernels import numpy_kernels
 from kernels.threads import run_in_threads
 from kernels.vector_intrinsics import (
-    OCTET_TILE, ROWS, at_least, bitplane_tile, xnor_tile_row, xnor_tile_rows)
+    OCTET_TILE, ROWS, at_least, bitplane_tile, is_plus_or_minus_one,
+    is_positive_or_zero, xnor_tile_row, xnor_tile_rows)
 
 
 def _jit(function):
@@ -98,6 +99,48 @@ def _batch_normalization_backward(x, gamma, gy, mean, inv_std, inv_n,
 
 
 @_jit
+def _pack_binary(x, start, n):
+    """Returns n <= 64 signs as a word, and whether they are of +-1 only."""
+    if n == 64:
+        return (is_positive_or_zero(x, start),
+                is_plus_or_minus_one(x, start) == ~numpy.uint64(0))
+    word = numpy.uint64(0)
+    is_binary = True
+    for j in range(n):
+        word |= numpy.uint64(x[start + j] >= 0) << numpy.uint64(j)
+        is_binary &= abs(x[start + j]) == 1
+    return word, is_binary
+
+
+@_jit
+def _binary_dot(x, W, y):
+    """Writes ``x W^T`` to y, or returns False where not all values are +-1."""
+    n_rows, n_in = x.shape
+    n_out = len(W)
+    n_words = (n_in + 63) // 64
+    x, W = x.reshape(-1), W.reshape(-1)
+    words = numpy.empty((n_rows, n_words), numpy.uint64)
+    for i in range(n_rows):
+        for k in range(n_words):
+            words[i, k], is_binary = _pack_binary(
+                x, i * n_in + 64 * k, min(64, n_in - 64 * k))
+            if not is_binary:
+                return False
+    # Tiles of the weights one after the other; see numpy_kernels.tile_weights.
+    tile = numpy.zeros((1, n_words, 64), numpy.uint64)
+    for first in range(0, n_out, 64):
+        n_units = min(64, n_out - first)
+        for u in range(n_units):
+            for k in range(n_words):
+                tile[0, k, u], is_binary = _pack_binary(
+                    W, (first + u) * n_in + 64 * k, min(64, n_in - 64 * k))
+                if not is_binary:
+                    return False
+        _xnor_dot(words, tile, n_in, y[:, first:first + n_units])
+    return True
+
+
+@_jit
 def _adam(param, grad, m, v, alpha_t, beta1_c, beta2_c, eps, eta, lower,
           upper):
     for i in range(param.size):
@@ -151,6 +194,19 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
     _batch_normalization_backward(
         x, gamma, gy, mean, inv_std, inv_n, gx, ggamma, gbeta)
     return gx, ggamma, gbeta
+
+
+def binary_dot(x, W):
+    """See ``numpy_kernels.binary_dot``."""
+    # Weights of few units or for few rows are not worth their packing; and
+    # a look at one row tells real inputs, such as pixels, right away.
+    if (len(x) >= 8 and len(W) >= 32 and x.shape[1] > 0
+            and _is_covered(x) and _is_covered(W) and x.dtype == W.dtype
+            and (numpy.abs(x[0]) == 1).all()):
+        y = numpy.empty((len(x), len(W)), x.dtype)
+        if _binary_dot(x, W, y):
+            return y
+    return numpy_kernels.binary_dot(x, W)
 
 
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,

@@ -71,6 +71,23 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
     return gx, ggamma, gbeta
 
 
+def binary_dot(x, W):
+    """Returns ``x W^T``, the product of a batch and weights that are +-1.
+
+    Where x, too, holds but +-1, the sums are integers, exact in float32 for
+    rows of up to 2^24 values: however they are computed, they are the same.
+
+    Args:
+        x (numpy.ndarray): Batch of shape (N, K), of any values.
+        W (numpy.ndarray): Binarized weights of shape (M, K).
+
+    Returns:
+        numpy.ndarray: Product of shape (N, M), x's dtype.
+
+    """
+    return x.dot(W.T).astype(x.dtype, copy=False)
+
+
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
          lower=-numpy.inf, upper=numpy.inf):
     """One step of Adam, then a clip to [lower, upper]; all in place.

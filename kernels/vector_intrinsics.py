@@ -212,6 +212,41 @@ def bitplane_tile(typingctx, octets, places, start, ends, ends_start, tiles,
                       dots), codegen
 
 
+def _make_comparison(operator, other, absolute):
+
+    def comparison(typingctx, x, start):
+        if not (isinstance(x, types.Array) and x.layout == 'C'
+                and x.dtype in (types.float32, types.float64)):
+            raise errors.TypingError(f'contiguous floats only, got {x}')
+
+        def codegen(context, builder, signature, args):
+            x_type, bits = signature.args[0], signature.args[0].dtype.bitwidth
+            vector_type = ir.VectorType(
+                context.get_value_type(x_type.dtype), TILE)
+            data = context.make_array(x_type)(context, builder, args[0]).data
+            vector = builder.load(
+                builder.bitcast(builder.gep(data, [args[1]]),
+                                vector_type.as_pointer()), align=bits // 8)
+            if absolute:
+                function = cgutils.get_or_insert_function(
+                    builder.module,
+                    ir.FunctionType(vector_type, [vector_type]),
+                    f'llvm.fabs.v{TILE}f{bits}')
+                vector = builder.call(function, [vector])
+            others = ir.Constant(vector_type, [other] * TILE)
+            return builder.bitcast(
+                builder.fcmp_ordered(operator, vector, others), _WORD)
+
+        return types.uint64(x, types.int64), codegen
+
+    return comparison
+
+
+# Words of 64 comparisons of floats, from an index on; false for NaN.
+is_positive_or_zero = intrinsic(_make_comparison('>=', 0., absolute=False))
+is_plus_or_minus_one = intrinsic(_make_comparison('==', 1., absolute=True))
+
+
 @intrinsic
 def at_least(typingctx, dots, dots_start, thresholds, thresholds_start):
     """Word of the 64 comparisons ``dots[u] >= thresholds[u]``."""

@@ -110,7 +110,7 @@ def test_input_and_upstream_gradient_are_left_as_they_were(kernel_path):
 
 
 def test_integers_are_refused_by_the_name_of_the_argument():
-    with pytest.raises(type_check.InvalidType, match='x.dtype.kind'):
+    with pytest.raises(type_check.InvalidType, match=r'x\.dtype\.kind'):
         qst(numpy.array([1, -1]))
 
 

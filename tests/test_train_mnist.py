@@ -97,7 +97,7 @@ def test_args_json_holds_every_argument(two_epochs):
     assert json.loads((two_epochs[1] / 'args.json').read_text()) == {
         'batchsize': 500, 'epoch': 2, 'unit': 20, 'gpu': -1, 'out': 'result',
         'resume': None, 'autoload': False, 'frequency': 1, 'seed': 0,
-        'noplot': False}
+        'noplot': False, 'summary': False}
 
 
 def test_the_graph_shows_the_quantized_functions(two_epochs):
@@ -129,7 +129,8 @@ def test_another_seed_gives_other_numbers(two_epochs, tmp_path):
 
 
 @pytest.mark.parametrize('way', ['--autoload', '--resume'])
-def test_a_run_goes_on_from_a_snapshot(two_epochs, tmp_path, way):
+def test_a_run_that_goes_on_from_a_snapshot_is_the_uninterrupted_one(
+        two_epochs, tmp_path, way):
     first = run(*SMALL, '--epoch', 1, cwd=tmp_path)
     assert first.returncode == 0
     snapshot = [] if way == '--autoload' else ['result/snapshot_iter_120']
@@ -137,10 +138,9 @@ def test_a_run_goes_on_from_a_snapshot(two_epochs, tmp_path, way):
                  cwd=tmp_path)
     assert second.returncode == 0
     assert second.stderr == ''
-    entries = log_of(tmp_path / 'result')
-    assert entries[0] == log_of(two_epochs[1])[0]
-    assert [entry['iteration'] for entry in entries] == [120, 240]
-    assert (tmp_path / 'result' / 'snapshot_iter_240').exists()
+    assert log_of(tmp_path / 'result') == log_of(two_epochs[1])
+    assert_same_arrays(arrays_of(tmp_path / 'result' / 'snapshot_iter_240'),
+                       arrays_of(two_epochs[1] / 'snapshot_iter_240'))
 
 
 def test_autoload_without_a_snapshot_starts_anew(tmp_path):
@@ -229,9 +229,16 @@ def test_help_names_every_flag_and_its_default(tmp_path):
     assert process.returncode == 0
     for flag in ('--batchsize', '--epoch', '--unit', '--gpu', '--out',
                  '--resume', '--autoload', '--frequency', '--seed',
-                 '--noplot'):
+                 '--noplot', '--summary'):
         assert flag in process.stdout
     assert '(default: 100)' in process.stdout
+
+
+def test_summary_is_a_table_and_trains_nothing(tmp_path):
+    process = run('--summary', '--unit', 500, cwd=tmp_path)
+    assert process.returncode == 0
+    assert '(-1, 500)' in process.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_ends_without_a_traceback(tmp_path):
