@@ -1,10 +1,9 @@
 import numpy
 import pytest
+import threadpoolctl
 
 import kernels
 from kernels import numpy_kernels, threads
-
-threadpoolctl = pytest.importorskip('threadpoolctl')
 
 
 def blas_threads():
