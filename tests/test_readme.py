@@ -1,0 +1,47 @@
+import pathlib
+import re
+import sys
+
+import chainer_compat  # noqa: F401  (before chainer)
+import pytest
+
+import train_mnist
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+
+sys.path.append(str(ROOT / 'results'))
+import summarize  # noqa: E402  (not a module of the project)
+
+
+def test_the_table_of_results_is_that_of_the_logs():
+    paths = sorted((ROOT / 'results').glob('binarized_seed_*.json'))
+    assert len(paths) == 5
+    assert summarize.table(summarize.read_logs(paths)) in README
+
+
+@pytest.mark.parametrize('path', sorted(ROOT.glob('*.py')),
+                         ids=lambda path: path.name)
+def test_every_module_is_in_the_map_of_files(path):
+    assert f'`{path.name}`' in README
+
+
+def test_every_flag_is_in_the_table_with_its_default():
+    parser, defaults = train_mnist.parse_args([])
+    for action in parser._actions:
+        if action.dest == 'help':
+            continue
+        names = ', '.join(f'`{name}`' for name in sorted(
+            action.option_strings, key=len, reverse=True))
+        default = getattr(defaults, action.dest)
+        cell = '' if default in (None, False) else f' {default}'
+        assert f'| {names} |{cell} |' in README
+
+
+@pytest.mark.parametrize('target', re.findall(r'\]\(([^)]+)\)', README))
+def test_links_and_pictures_lead_somewhere(target):
+    assert (ROOT / target).exists()
+
+
+def test_no_placeholder_is_left():
+    assert not re.search(r'@[A-Z]+@|TODO|FIXME', README)
