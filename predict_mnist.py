@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Classifies digits with a trained net packed into bits."""
 import argparse
+import importlib.util
 import os
 import statistics
 import sys
@@ -83,10 +84,14 @@ def make_chainer_net(sizes, arrays):
     Chainer is imported here and nowhere else: it is needed for nothing but
     the comparison.
     """
-    import chainer_compat  # noqa: F401  (makes Chainer importable)
-    import chainer
+    try:
+        import chainer_compat  # noqa: F401  (makes Chainer importable)
+        import chainer
 
-    from net import MnistMLP
+        from net import MnistMLP
+    except ImportError as e:
+        print(f'Chainer net: not compared, {e}')
+        return None
 
     n_in, *hidden, n_out = sizes
     if len(set(hidden)) != 1:
@@ -138,6 +143,8 @@ def to_numpy(array):
 
 def make_folder(path):
     """Makes the folder of the report; ValueError says why it cannot be."""
+    if importlib.util.find_spec('matplotlib') is None:
+        raise ValueError('--report needs Matplotlib: pip install matplotlib')
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as e:

@@ -88,6 +88,15 @@ predict_mnist.main()
     assert line in (trained / 'first').read_text()
 
 
+def test_a_snapshot_is_packed_without_chainer(trained, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'chainer', None)
+    monkeypatch.delitem(sys.modules, 'net', raising=False)
+    main(trained / 'snapshot')
+    out = capsys.readouterr().out
+    assert 'Chainer net: not compared' in out
+    assert re.search(r'packed net: [\d,]+ images/s', out)
+
+
 def test_the_report_draws_three_pictures(trained):
     Image = pytest.importorskip('PIL.Image')
     for name in 'confusion', 'mistakes', 'first_layer':
