@@ -57,8 +57,8 @@ class QuantizedLinearGrad(function_node.FunctionNode):
         self.retain_inputs((0, 1, 2))
         x, W, gy = inputs
         gradients = {
-            0: lambda: gy.dot(self.Wq).astype(x.dtype, copy=False),
-            1: lambda: gy.T.dot(x).astype(W.dtype, copy=False),
+            0: lambda: kernels.dot(gy, self.Wq).astype(x.dtype, copy=False),
+            1: lambda: kernels.dot(gy.T, x).astype(W.dtype, copy=False),
             2: lambda: gy.sum(axis=0),
         }
         return tuple(gradients[i]() for i in self.indexes)

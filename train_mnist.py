@@ -175,7 +175,8 @@ def main():
               'a larger --epoch goes on from there')
         return
     try:
-        trainer.run()
+        with kernels.own_cores():
+            trainer.run()
     except KeyboardInterrupt:
         print('interrupted; --autoload goes on from the last snapshot',
               file=sys.stderr)

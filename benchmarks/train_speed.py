@@ -8,6 +8,7 @@ that gets faster or slower does so for all of them. Before that, one step from
 the same weights must give the same loss and gradients in each.
 """
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -59,6 +60,8 @@ def initial_parameters(args):
 class ProjectVariant:
     """What train_mnist.py runs."""
 
+    context = staticmethod(kernels.own_cores)
+
     def __init__(self, args, data):
         from chainer import training
 
@@ -104,10 +107,11 @@ class ProjectVariant:
 class ProjectNumpyVariant(ProjectVariant):
     """The same on the NumPy kernels."""
 
-    def __init__(self, args, data):
-        self.context = kernels.using_numpy()
-        self.context.__enter__()  # until the process ends
-        super().__init__(args, data)
+    @staticmethod
+    @contextlib.contextmanager
+    def context():
+        with kernels.using_numpy(), kernels.own_cores():
+            yield
 
 
 class Where(chainer.FunctionNode):
@@ -130,6 +134,8 @@ class Where(chainer.FunctionNode):
 
 class ChainerVariant(ProjectVariant):
     """Chainer's links, optimizer, iterators and extensions, numpy.where."""
+
+    context = contextlib.nullcontext
 
     def __init__(self, args, data):
         from chainer import iterators, training
@@ -174,6 +180,7 @@ class TorchVariant:
     """The same network in PyTorch, as its users write it."""
 
     compiled = False
+    context = contextlib.nullcontext
 
     def __init__(self, args, data):
         import torch
@@ -298,6 +305,8 @@ class TorchCompiledVariant(TorchVariant):
 class ProductsVariant:
     """NumPy's matrix products of an update, into arrays that are there."""
 
+    context = contextlib.nullcontext
+
     def __init__(self, args, data):
         random = numpy.random.RandomState(0)
         sizes = [784] + [args.unit] * args.layers + [10]
@@ -351,15 +360,17 @@ def work(args):
     numpy.random.seed(0)
     data = mnist.get_mnist()
     variant = CLASSES[args.worker](args, data)
-    n_updates = round(args.share * len(data[0]) / args.batchsize)
+    updates_per_epoch = len(data[0]) / args.batchsize
+    n_updates = max(1, round(args.share * updates_per_epoch))
 
     def epoch(_):
         start = time.perf_counter()
         variant.train(n_updates)
         trained = time.perf_counter()
         variant.evaluate()
-        # Two figures, since the evaluation is always a whole one.
-        return trained - start, time.perf_counter() - trained
+        # The evaluation is always a whole one.
+        return ((trained - start) * updates_per_epoch / n_updates
+                + time.perf_counter() - trained)
 
     def step(path):
         parameters = initial_parameters(args)
@@ -378,9 +389,10 @@ def work(args):
 
     commands = {'epoch': epoch, 'step': step, 'warm_up': warm_up,
                 'peak': peak}
-    for line in sys.stdin:
-        command, argument = json.loads(line)
-        print(json.dumps(commands[command](argument)), flush=True)
+    with variant.context():
+        for line in sys.stdin:
+            command, argument = json.loads(line)
+            print(json.dumps(commands[command](argument)), flush=True)
 
 
 class Worker:
@@ -434,8 +446,7 @@ def measure(args):
     seconds = {name: [] for name in workers}
     for _ in range(args.rounds):
         for name, worker in workers.items():
-            train, evaluation = worker('epoch')
-            seconds[name].append(train / args.share + evaluation)
+            seconds[name].append(worker('epoch'))
     peak = {name: worker('peak') for name, worker in workers.items()}
     for worker in workers.values():
         worker.close()

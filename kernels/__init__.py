@@ -12,6 +12,7 @@ import sys
 import numpy
 
 from kernels import numpy_kernels
+from kernels.threads import own_cores  # noqa: F401  (for those who train)
 
 try:
     import numba
@@ -58,6 +59,11 @@ def _kernels_for(array):
         from kernels import cupy_kernels
         return cupy_kernels
     return _cpu_kernels
+
+
+def dot(a, b):
+    """See ``numpy_kernels.dot``."""
+    return _kernels_for(a).dot(a, b)
 
 
 def binarize(x):

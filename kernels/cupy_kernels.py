@@ -37,6 +37,11 @@ def _kernel(definition):
     return cupy.ElementwiseKernel(*definition)
 
 
+def dot(a, b):
+    """See ``numpy_kernels.dot``."""
+    return a.dot(b)
+
+
 def binarize(x):
     """See ``numpy_kernels.binarize``."""
     return _kernel(BINARIZE)(x)

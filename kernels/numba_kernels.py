@@ -4,15 +4,14 @@ Their results equal those of ``numpy_kernels`` bit for bit: the same operations
 in the same order, and no contraction to fused multiply-adds. What the compiled
 code does not cover (float16, arrays that are not contiguous) goes to NumPy.
 
-One thread runs them. Between two matrix products the second thread of the BLAS
-library is still awake, and a parallel kernel on the same cores only gets into
-its way (measured in benchmarks/train_speed.py).
+Each kernel is compiled for one thread; large arrays are divided among those of
+``kernels.threads``.
 """
 import numba
 import numpy
 
 from kernels import numpy_kernels
-from kernels.threads import run_in_threads
+from kernels.threads import n_own, run_in_threads
 from kernels.vector_intrinsics import (
     OCTET_TILE, ROWS, at_least, bitplane_tile, is_plus_or_minus_one,
     is_positive_or_zero, xnor_tile_row, xnor_tile_rows)
@@ -154,12 +153,27 @@ def _adam(param, grad, m, v, alpha_t, beta1_c, beta2_c, eps, eta, lower,
         param[i] = lower if p < lower else upper if p > upper else p
 
 
+# Least values of an array for which a thread is woken.
+_ELEMENTS = 1 << 17
+
+
+def _elementwise(kernel, *args):
+    """Runs a kernel on flat arrays, the first of the arguments, in threads."""
+    n_arrays = sum(isinstance(arg, numpy.ndarray) for arg in args)
+    arrays, scalars = args[:n_arrays], args[n_arrays:]
+    arrays = [array.reshape(-1) for array in arrays]
+    size = arrays[0].size
+    run_in_threads(
+        lambda part: kernel(*(array[part] for array in arrays), *scalars),
+        size, n_own(size, _ELEMENTS))
+
+
 def binarize(x):
     """See ``numpy_kernels.binarize``."""
     if not _is_covered(x):
         return numpy_kernels.binarize(x)
     y = numpy.empty_like(x)
-    _binarize(x.reshape(-1), y.reshape(-1))
+    _elementwise(_binarize, x, y)
     return y
 
 
@@ -168,7 +182,7 @@ def binarize_backward(x, gy):
     if not _is_covered(x, gy):
         return numpy_kernels.binarize_backward(x, gy)
     gx = numpy.empty_like(gy)
-    _binarize_backward(x.reshape(-1), gy.reshape(-1), gx.reshape(-1))
+    _elementwise(_binarize_backward, x, gy, gx)
     return gx
 
 
@@ -196,6 +210,9 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
     return gx, ggamma, gbeta
 
 
+dot = numpy_kernels.dot
+
+
 def binary_dot(x, W):
     """See ``numpy_kernels.binary_dot``."""
     # Weights of few units or for few rows are not worth their packing; and
@@ -204,7 +221,15 @@ def binary_dot(x, W):
             and _is_covered(x) and _is_covered(W) and x.dtype == W.dtype
             and (numpy.abs(x[0]) == 1).all()):
         y = numpy.empty((len(x), len(W)), x.dtype)
-        if _binary_dot(x, W, y):
+        are_binary = []
+
+        def multiply(tiles):
+            units = slice(64 * tiles.start, min(64 * tiles.stop, len(W)))
+            are_binary.append(_binary_dot(x, W[units], y[:, units]))
+
+        run_in_threads(multiply, -(-len(W) // 64),
+                       n_own(W.size, _ELEMENTS))
+        if all(are_binary):
             return y
     return numpy_kernels.binary_dot(x, W)
 
@@ -219,8 +244,7 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
     # In the arrays' dtype, so that no operation is done in a wider one.
     scalars = [param.dtype.type(s) for s in (
         alpha_t, 1.0 - beta1, 1.0 - beta2, eps, eta, lower, upper)]
-    _adam(param.reshape(-1), grad.reshape(-1), m.reshape(-1), v.reshape(-1),
-          *scalars)
+    _elementwise(_adam, param, grad, m, v, *scalars)
 
 
 # Kernels of the packed network; see numpy_kernels for what they compute. The

@@ -6,9 +6,40 @@ under the same names.
 """
 import numpy
 
+from kernels.threads import n_own, run_in_threads
+
+# Least multiplications of a matrix product for which a thread is woken.
+_PRODUCT_WORK = 1 << 23
+
 # Adam's update walks over the parameters in blocks of this many values, whose
 # five arrays stay in a core's second-level cache.
 _BLOCK = 1 << 14
+
+
+def dot(a, b):
+    """Returns the product of two matrices of one dtype.
+
+    Args:
+        a (numpy.ndarray): Matrix of shape (N, K).
+        b (numpy.ndarray): Matrix of shape (K, M).
+
+    Returns:
+        numpy.ndarray: Product of shape (N, M).
+
+    """
+    n, m = len(a), b.shape[1]
+    n_parts = n_own(a.size * m, _PRODUCT_WORK)
+    if n_parts <= 1 or a.dtype != b.dtype:
+        return a.dot(b)
+    y = numpy.empty((n, m), a.dtype)
+    if n > m:
+        run_in_threads(lambda part: numpy.matmul(a[part], b, out=y[part]),
+                       n, n_parts)
+    else:
+        run_in_threads(
+            lambda part: numpy.matmul(a, b[:, part], out=y[:, part]),
+            m, n_parts)
+    return y
 
 
 def binarize(x):
@@ -85,7 +116,7 @@ def binary_dot(x, W):
         numpy.ndarray: Product of shape (N, M), x's dtype.
 
     """
-    return x.dot(W.T).astype(x.dtype, copy=False)
+    return dot(x, W.T).astype(x.dtype, copy=False)
 
 
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,

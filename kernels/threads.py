@@ -1,8 +1,55 @@
-"""Python threads for compiled kernels that release the interpreter's lock."""
-import concurrent.futures
-import os
+"""Threads for kernels and matrix products that release Python's lock.
 
-_pool = None
+The BLAS library and other pools keep their threads awake for a while after a
+task, in a loop: on the same cores they are in each other's way, and in that of
+any other program. These threads sleep until there is work. Between matrix
+products the kernels use them only inside :func:`own_cores`, which takes the
+BLAS library down to one thread and divides its products as well.
+"""
+import contextlib
+import os
+import queue
+import threading
+
+_workers = []
+_local = threading.local()
+
+# Threads that the kernels may use between matrix products.
+_n_own = 1
+
+
+class _Worker(threading.Thread):
+
+    def __init__(self):
+        super().__init__(name='kernels', daemon=True)
+        self._tasks = queue.SimpleQueue()
+        self.start()
+
+    def run(self):
+        _local.is_worker = True
+        while True:
+            function, rows, results = self._tasks.get()
+            error = None
+            try:
+                function(rows)
+            except BaseException as e:
+                error = e
+            results.put(error)
+            # Keep no array alive while there is nothing to do.
+            del function, rows, results, error
+
+    def start_task(self, *task):
+        self._tasks.put(task)
+
+
+def _forget_workers():
+    # After a fork the child has the objects, but not their threads.
+    global _workers
+    _workers = []
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forget_workers)
 
 
 def n_threads():
@@ -11,16 +58,6 @@ def n_threads():
         return len(os.sched_getaffinity(0))
     except AttributeError:  # Not on Linux
         return os.cpu_count() or 1
-
-
-def _forget_pool():
-    # After a fork the child has the pool's object, but not its threads.
-    global _pool
-    _pool = None
-
-
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_forget_pool)
 
 
 def run_in_threads(function, n_rows, max_threads):
@@ -33,16 +70,58 @@ def run_in_threads(function, n_rows, max_threads):
             :func:`n_threads` are taken, the calling one among them.
 
     """
-    global _pool
     n = min(n_threads(), max_threads, n_rows) if max_threads > 1 else 1
-    if n <= 1:
+    if n <= 1 or getattr(_local, 'is_worker', False):
         function(slice(0, n_rows))
         return
-    if _pool is None:
-        _pool = concurrent.futures.ThreadPoolExecutor(
-            n_threads(), thread_name_prefix='kernels')
+    while len(_workers) < n - 1:
+        _workers.append(_Worker())
     slices = [slice(n_rows * i // n, n_rows * (i + 1) // n) for i in range(n)]
-    futures = [_pool.submit(function, rows) for rows in slices[1:]]
-    function(slices[0])
-    for future in futures:
-        future.result()
+    results = queue.SimpleQueue()
+    for worker, rows in zip(_workers, slices[1:]):
+        worker.start_task(function, rows, results)
+    errors = []
+    try:
+        function(slices[0])
+    finally:
+        errors += [results.get() for _ in slices[1:]]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+def n_own(work, least):
+    """Returns how many threads work is worth inside :func:`own_cores`.
+
+    Args:
+        work (int): Size of the work, in any unit.
+        least (int): Least size for which a thread is woken.
+
+    """
+    return min(_n_own, work // least)
+
+
+@contextlib.contextmanager
+def own_cores():
+    """Divides kernels and matrix products among the threads of this module.
+
+    Inside the ``with`` block the BLAS library has one thread. As many as it
+    had before, by its own settings (OPENBLAS_NUM_THREADS, OMP_NUM_THREADS,
+    the process's cores), are used here. Needs threadpoolctl, without which
+    nothing changes.
+    """
+    global _n_own
+    try:
+        import threadpoolctl
+    except ImportError:
+        yield
+        return
+    blas = threadpoolctl.ThreadpoolController().select(user_api='blas')
+    before = _n_own
+    n = max([before, *(info['num_threads'] for info in blas.info())])
+    with blas.limit(limits=1):
+        _n_own = n
+        try:
+            yield
+        finally:
+            _n_own = before

@@ -195,7 +195,6 @@ def test_kernels_hand_each_call_to_one_module(kernel_path):
 @pytest.mark.parametrize('n', [1, 2, 3])
 def test_the_number_of_threads_does_not_matter(n, monkeypatch):
     monkeypatch.setattr(threads, 'n_threads', lambda: n)
-    monkeypatch.setattr(threads, '_pool', None)
     monkeypatch.setattr(numba_kernels, '_WORK', 1)
     Case(10, 100, 70, 0).check(numba_kernels)
 
@@ -204,7 +203,6 @@ def test_the_number_of_threads_does_not_matter(n, monkeypatch):
 @pytest.mark.parametrize('n', [0, 1, 2, 3, 8])
 def test_each_row_is_taken_once(n_rows, n, monkeypatch):
     monkeypatch.setattr(threads, 'n_threads', lambda: 4)
-    monkeypatch.setattr(threads, '_pool', None)
     taken = numpy.zeros(n_rows, int)
 
     def take(part):
