@@ -1,10 +1,9 @@
 import numpy
 import pytest
+import threadpoolctl
 
 import kernels
 from kernels import numpy_kernels, threads
-
-threadpoolctl = pytest.importorskip('threadpoolctl')
 
 
 def blas_threads():
@@ -15,12 +14,19 @@ def blas_threads():
 def test_blas_has_one_thread_inside_own_cores_and_its_own_after():
     before = blas_threads()
     assert before
-    with pytest.raises(ZeroDivisionError), kernels.own_cores():
+    with kernels.own_cores():
         assert set(blas_threads()) == {1}
         assert threads.n_own(10 ** 9, 1) == max(before)
         with kernels.own_cores():
             assert threads.n_own(10 ** 9, 1) == max(before)
         assert threads.n_own(10 ** 9, 1) == max(before)
+    assert blas_threads() == before
+    assert threads.n_own(10 ** 9, 1) == 1
+
+
+def test_an_error_inside_own_cores_gives_blas_its_threads_back():
+    before = blas_threads()
+    with pytest.raises(ZeroDivisionError), kernels.own_cores():
         raise ZeroDivisionError
     assert blas_threads() == before
     assert threads.n_own(10 ** 9, 1) == 1
