@@ -42,7 +42,10 @@ def parse_args(argv=None):
     parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
                         metavar='ID',
                         help='id of the GPU; -1 is the CPU')
-    return parser, parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.summary and (args.export or args.image or args.report):
+        parser.error('--summary stops before --export, --image and --report')
+    return parser, args
 
 
 def get_module(gpu):
@@ -225,8 +228,10 @@ def main():
     parser, args = parse_args()
     try:
         run(args)
-    except (ValueError, MemoryError) as e:
+    except ValueError as e:
         parser.error(e)
+    except MemoryError:
+        parser.error('there is not enough memory')
     except KeyboardInterrupt:
         sys.exit(130)
 

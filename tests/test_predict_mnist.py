@@ -148,6 +148,8 @@ def test_wrong_arguments_are_refused(trained, tmp_path, capsys):
     assert 'at least -1, got -2' in refused(capsys, packed, '--gpu', -2)
     if 'cupy' not in sys.modules:
         assert 'needs CuPy' in refused(capsys, packed, '--gpu', 99)
+    assert '--summary stops before' in refused(
+        capsys, packed, '--summary', '--report', tmp_path)
     a_file = tmp_path / 'file'
     a_file.write_text('no folder')
     assert 'cannot make the folder' in refused(
