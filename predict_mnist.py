@@ -1,6 +1,5 @@
 #!/usr/bin/env python
 """Classifies digits with a trained net packed into bits."""
-import argparse
 import importlib.util
 import os
 import statistics
@@ -23,9 +22,7 @@ _RUNS, _SECONDS = 5, 2
 
 
 def parse_args(argv=None):
-    parser = ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('model', metavar='MODEL',
                         help='snapshot of train_mnist.py, or a file that '
                              '--export has written')
@@ -41,7 +38,7 @@ def parse_args(argv=None):
                         help='print a table of the layers and stop')
     parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
                         metavar='ID',
-                        help='id of the GPU; -1 is the CPU')
+                        help='id of the GPU; -1, the default, is the CPU')
     args = parser.parse_args(argv)
     if args.summary and (args.export or args.image or args.report):
         parser.error('--summary stops before --export, --image and --report')
