@@ -1,3 +1,4 @@
+import io
 import warnings
 
 import numpy
@@ -39,14 +40,21 @@ def read(path):
             'pictures need Pillow, which comes with Matplotlib: '
             'pip install pillow') from e
     try:
+        with open(path, 'rb') as f:
+            # In memory, where a chunk cannot claim more than there is.
+            data = io.BytesIO(f.read())
+    except OSError as e:
+        raise ValueError(f'cannot read the picture {path}: '
+                         f'{e.strerror}') from e
+    try:
         with warnings.catch_warnings():
             # About sizes: checked here, before a pixel is read.
             warnings.simplefilter('ignore')
-            with Image.open(path) as image:
+            with Image.open(data) as image:
                 width, height = image.size
                 if width * height > _MAX_PIXELS:
-                    raise ValueError(
-                        f'{path} has {width} x {height} pixels, at most '
+                    raise Image.DecompressionBombError(
+                        f'{width} x {height} pixels, at most '
                         f'{_MAX_PIXELS // 1000000} million are read')
                 # A JPEG is decoded at a smaller scale where that is enough.
                 image.draft('RGB', (512, 512))
@@ -54,12 +62,8 @@ def read(path):
     except UnidentifiedImageError as e:
         raise ValueError(f'{path} is no picture that Pillow can read') from e
     except Image.DecompressionBombError as e:
-        raise ValueError(f'{path} has too many pixels') from e
-    except OSError as e:
-        raise ValueError(f'cannot read the picture {path}: '
-                         f'{e.strerror or e}') from e
-    except (SyntaxError, EOFError, TypeError, IndexError, OverflowError) as e:
-        # How Pillow's readers fail on damaged files.
+        raise ValueError(f'{path} is too large: {e}') from e
+    except Exception as e:  # Of every kind, where a file is damaged.
         raise ValueError(f'the picture {path} is damaged: {e}') from e
     ink = _ink(colours)
     if ink is None:

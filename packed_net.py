@@ -72,7 +72,7 @@ class PackedMLP:
         array([[ 1, -1],
                [ 1,  1]], dtype=int8)
         >>> net.logits(np.array([[0, 255]], np.uint8))
-        array([[0.       , 1.9999801]], dtype=float32)
+        array([[0.     , 1.99998]], dtype=float32)
 
     """
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """Classifies digits with a trained net packed into bits."""
-import argparse
+import importlib.util
 import os
 import statistics
 import sys
@@ -22,9 +22,7 @@ _RUNS, _SECONDS = 5, 2
 
 
 def parse_args(argv=None):
-    parser = ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('model', metavar='MODEL',
                         help='snapshot of train_mnist.py, or a file that '
                              '--export has written')
@@ -40,8 +38,11 @@ def parse_args(argv=None):
                         help='print a table of the layers and stop')
     parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
                         metavar='ID',
-                        help='id of the GPU; -1 is the CPU')
-    return parser, parser.parse_args(argv)
+                        help='id of the GPU; -1, the default, is the CPU')
+    args = parser.parse_args(argv)
+    if args.summary and (args.export or args.image or args.report):
+        parser.error('--summary stops before --export, --image and --report')
+    return parser, args
 
 
 def get_module(gpu):
@@ -83,10 +84,14 @@ def make_chainer_net(sizes, arrays):
     Chainer is imported here and nowhere else: it is needed for nothing but
     the comparison.
     """
-    import chainer_compat  # noqa: F401  (makes Chainer importable)
-    import chainer
+    try:
+        import chainer_compat  # noqa: F401  (makes Chainer importable)
+        import chainer
 
-    from net import MnistMLP
+        from net import MnistMLP
+    except ImportError as e:
+        print(f'Chainer net: not compared, {e}')
+        return None
 
     n_in, *hidden, n_out = sizes
     if len(set(hidden)) != 1:
@@ -138,6 +143,8 @@ def to_numpy(array):
 
 def make_folder(path):
     """Makes the folder of the report; ValueError says why it cannot be."""
+    if importlib.util.find_spec('matplotlib') is None:
+        raise ValueError('--report needs Matplotlib: pip install matplotlib')
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as e:
@@ -218,8 +225,10 @@ def main():
     parser, args = parse_args()
     try:
         run(args)
-    except (ValueError, MemoryError) as e:
+    except ValueError as e:
         parser.error(e)
+    except MemoryError:
+        parser.error('there is not enough memory')
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -259,8 +259,8 @@ _IMAGES = 64
 # Groups of 8 pixels that bitplane_tile takes at once.
 _CHUNK = 31
 
-# Least work for which a thread is woken, in popcounts of a word.
-_WORK = 1 << 17
+# Work for which a thread is woken, in popcounts of a word: some 50 us.
+_WORK = 1 << 20
 
 
 @_jit

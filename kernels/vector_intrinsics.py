@@ -11,6 +11,7 @@ An intrinsic takes contiguous arrays of 64-bit values and the index where its
 data starts; it checks no bounds.
 """
 import llvmlite.binding
+import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, errors
@@ -24,10 +25,19 @@ OCTET_TILE = 512
 _WORD = ir.IntType(64)
 
 
+
+def _processor_has(feature):
+    config = numba.config
+    if config.CPU_NAME is None and config.CPU_FEATURES is None:
+        return llvmlite.binding.get_host_cpu_features().get(feature, False)
+    # Numba was told by its environment variables to compile for another one.
+    return f'+{feature}' in (config.CPU_FEATURES or '')
+
+
 # Sums are held in registers: for the XNOR product those of a number of rows,
 # each of a number of vectors, for the bit-plane product those of a number of
 # vectors of 64 octets, three registers for each.
-if llvmlite.binding.get_host_cpu_features().get('avx512bw'):
+if _processor_has('avx512bw'):
     ROWS, _VECTORS, _LANES, _OCTET_VECTORS = 3, 8, 8, 8  # 24 of 32 registers
 else:  # AVX2: 8 and 12 of 16; elsewhere a vector is two registers or more
     ROWS, _VECTORS, _LANES, _OCTET_VECTORS = 2, 4, 4, 2

@@ -8,8 +8,8 @@ import pytest
 
 
 @pytest.mark.parametrize('name', [
-    'fused_adam', 'function_quantized_linear', 'link_quantized_linear', 'qst',
-    'weight_clip'])
+    'fused_adam', 'function_quantized_linear', 'link_quantized_linear',
+    'packed_net', 'qst', 'weight_clip'])
 def test_the_examples_give_what_they_say(name):
     module = importlib.import_module(name)
     names = {'chainer': chainer, 'np': numpy,

@@ -1,6 +1,7 @@
 import ctypes
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -246,6 +247,26 @@ assert len(done) == 4, done
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     subprocess.run([sys.executable, '-c', code], check=True, timeout=60,
                    cwd=root)
+
+
+@needs_numba
+@pytest.mark.parametrize('features', ['+avx2,+popcnt', ''])
+def test_products_are_exact_on_other_processors(features):
+    if platform.machine() not in ('x86_64', 'AMD64'):
+        pytest.skip('needs an x86-64 processor')
+    code = """
+import sys
+sys.path += ['tests']
+from test_kernels_packed import Case, numba_kernels
+from kernels import vector_intrinsics
+assert vector_intrinsics.ROWS == 2
+Case(5, 130, 70, 0).check(numba_kernels)
+"""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    subprocess.run(
+        [sys.executable, '-c', code], check=True, timeout=60, cwd=root,
+        env={**os.environ, 'NUMBA_CPU_NAME': 'generic',
+             'NUMBA_CPU_FEATURES': features})
 
 
 # CuPy. Its code is run here by a stand-in that compiles the kernels for the

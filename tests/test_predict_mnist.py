@@ -88,6 +88,15 @@ predict_mnist.main()
     assert line in (trained / 'first').read_text()
 
 
+def test_a_snapshot_is_packed_without_chainer(trained, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'chainer', None)
+    monkeypatch.delitem(sys.modules, 'net', raising=False)
+    main(trained / 'snapshot')
+    out = capsys.readouterr().out
+    assert 'Chainer net: not compared' in out
+    assert re.search(r'packed net: [\d,]+ images/s', out)
+
+
 def test_the_report_draws_three_pictures(trained):
     Image = pytest.importorskip('PIL.Image')
     for name in 'confusion', 'mistakes', 'first_layer':
@@ -139,6 +148,8 @@ def test_wrong_arguments_are_refused(trained, tmp_path, capsys):
     assert 'at least -1, got -2' in refused(capsys, packed, '--gpu', -2)
     if 'cupy' not in sys.modules:
         assert 'needs CuPy' in refused(capsys, packed, '--gpu', 99)
+    assert '--summary stops before' in refused(
+        capsys, packed, '--summary', '--report', tmp_path)
     a_file = tmp_path / 'file'
     a_file.write_text('no folder')
     assert 'cannot make the folder' in refused(
