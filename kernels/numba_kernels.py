@@ -7,11 +7,13 @@ code does not cover (float16, arrays that are not contiguous) goes to NumPy.
 Each kernel is compiled for one thread; large arrays are divided among those of
 ``kernels.threads``.
 """
+import collections
+
 import numba
 import numpy
 
 from kernels import numpy_kernels
-from kernels.threads import n_own, run_in_threads
+from kernels.threads import n_own, n_threads, run_in_threads
 from kernels.vector_intrinsics import (
     OCTET_TILE, ROWS, at_least, bitplane_tile, is_plus_or_minus_one,
     is_positive_or_zero, xnor_tile_row, xnor_tile_rows)
@@ -262,6 +264,9 @@ _CHUNK = 31
 # Work for which a thread is woken, in popcounts of a word: some 50 us.
 _WORK = 1 << 20
 
+# Blocks of rows for each thread, if there are enough rows.
+_BLOCKS = 8
+
 
 @_jit
 def _padded(thresholds, n, dtype):
@@ -430,9 +435,28 @@ def _bitplane_sign(runs, order, tiles, thresholds, falling, signs):
 
 
 def _run(kernel, x, y, work, *args):
-    """Runs ``kernel(x, *args, y)`` on the rows of x and y, in threads."""
-    run_in_threads(lambda rows: kernel(x[rows], *args, y[rows]),
-                   len(x), work // _WORK)
+    """Runs ``kernel(x, *args, y)`` on the rows of x and y, in threads.
+
+    A thread takes the next block of rows when it is done with one: where
+    another program has taken a core, the other threads do more of them.
+    """
+    max_threads = min(n_threads(), work // _WORK)
+    if max_threads <= 1:
+        kernel(x, *args, y)
+        return y
+    step = max(_IMAGES, -(-len(x) // (_BLOCKS * max_threads)))
+    blocks = collections.deque(range(0, len(x), step))
+
+    def take_blocks(_):
+        while True:
+            try:
+                start = blocks.popleft()
+            except IndexError:
+                return
+            rows = slice(start, start + step)
+            kernel(x[rows], *args, y[rows])
+
+    run_in_threads(take_blocks, max_threads, max_threads)
     return y
 
 
