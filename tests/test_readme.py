@@ -34,7 +34,7 @@ def test_every_flag_is_in_the_table_with_its_default():
         names = ', '.join(f'`{name}`' for name in sorted(
             action.option_strings, key=len, reverse=True))
         default = getattr(defaults, action.dest)
-        cell = '' if default in (None, False) else f' {default}'
+        cell = '' if default is None or default is False else f' {default}'
         assert f'| {names} |{cell} |' in README
 
 
