@@ -1,4 +1,6 @@
 import argparse
+import importlib.util
+import os
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -25,3 +27,32 @@ def integer(lowest, highest=None):
                 f'must be at most {highest}, got {text}')
         return value
     return parse
+
+
+def make_folder(path, flag):
+    """Makes a folder to write to; ValueError says why it cannot be.
+
+    Args:
+        path (str): The folder, which may be there already.
+        flag (str): The flag that chooses another one.
+
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as e:
+        raise ValueError(f'cannot make the folder {path}: {e.strerror}; '
+                         f'choose another one with {flag}') from e
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ValueError(f'cannot write to the folder {path}; '
+                         f'choose another one with {flag}')
+
+
+def check_matplotlib(flag):
+    """Raises a ValueError where there is no Matplotlib.
+
+    Args:
+        flag (str): The flag that asks for it, and what to do instead.
+
+    """
+    if importlib.util.find_spec('matplotlib') is None:
+        raise ValueError(f'{flag} needs Matplotlib: pip install matplotlib')

@@ -1,6 +1,5 @@
 #!/usr/bin/env python
 """Classifies digits with a trained net packed into bits."""
-import importlib.util
 import os
 import statistics
 import sys
@@ -13,7 +12,8 @@ import kernels
 import mnist_files
 import packed_net
 import summary
-from command_line import ArgumentParser, integer
+from command_line import (
+    ArgumentParser, check_matplotlib, integer, make_folder)
 from npz_reader import NpzReader
 from packed_net import PackedMLP
 
@@ -141,19 +141,6 @@ def to_numpy(array):
     return array if isinstance(array, numpy.ndarray) else array.get()
 
 
-def make_folder(path):
-    """Makes the folder of the report; ValueError says why it cannot be."""
-    if importlib.util.find_spec('matplotlib') is None:
-        raise ValueError('--report needs Matplotlib: pip install matplotlib')
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as e:
-        raise ValueError(
-            f'cannot make the folder {path}: {e.strerror}') from e
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise ValueError(f'cannot write to the folder {path}')
-
-
 def export(net, path):
     try:
         net.save(path)
@@ -196,7 +183,8 @@ def run(args):
     xp = get_module(args.gpu)
     pixels = [digit_image.read(path) for path in args.image]
     if args.report:
-        make_folder(args.report)
+        check_matplotlib('--report')
+        make_folder(args.report, '--report')
     net, arrays = read_model(args.model)
     if args.summary:
         print(summary.table(net.sizes))

@@ -19,7 +19,8 @@ import reports
 import snapshots
 import summary
 from array_iterator import ArrayIterator, send_arrays, send_dataset
-from command_line import ArgumentParser, integer
+from command_line import (
+    ArgumentParser, check_matplotlib, integer, make_folder)
 from exact_evaluator import ExactEvaluator
 from fused_adam import FusedAdam
 from net import MnistMLP
@@ -83,18 +84,6 @@ def set_seed(seed, device):
         device.xp.random.seed(seed)
 
 
-def make_folder(path):
-    """Makes the folder of the results; ValueError says why it cannot be."""
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as e:
-        raise ValueError(f'cannot make the folder {path}: {e.strerror}; '
-                         'choose another one with --out') from e
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise ValueError(f'cannot write to the folder {path}; '
-                         'choose another one with --out')
-
-
 def make_trainer(args, device, train, test):
     model = L.Classifier(MnistMLP(784, args.unit, 10))
     model.to_device(device)
@@ -141,6 +130,8 @@ def main():
         return
     try:
         device = get_device(args.gpu)
+        if not args.noplot:
+            check_matplotlib('a run without --noplot')
         train, test = mnist.get_mnist()
         if args.batchsize > len(train):
             raise ValueError(f'--batchsize must be at most {len(train)}, the '
@@ -152,7 +143,7 @@ def main():
             snapshot = snapshots.newest(args.out)
         if snapshot:
             snapshots.load(snapshot, trainer)
-        make_folder(args.out)
+        make_folder(args.out, '--out')
     except ValueError as e:
         parser.error(e)
     except MemoryError as e:

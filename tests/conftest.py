@@ -5,6 +5,18 @@ import numpy
 import pytest
 
 import kernels
+from kernels import numpy_kernels
+
+try:
+    from kernels import numba_kernels
+except ImportError:
+    numba_kernels = None
+
+needs_numba = pytest.mark.skipif(
+    numba_kernels is None, reason='needs Numba, which is not installed')
+on_each_backend = pytest.mark.parametrize('backend', [
+    numpy_kernels, pytest.param(numba_kernels, marks=needs_numba)],
+    ids=['numpy', 'numba'])
 
 try:
     import cupy

@@ -8,19 +8,9 @@ import numpy
 import pytest
 
 import kernels
-from conftest import edge_values
+from conftest import (
+    edge_values, needs_numba, numba_kernels, on_each_backend)
 from kernels import numpy_kernels
-
-try:
-    from kernels import numba_kernels
-except ImportError:
-    numba_kernels = None
-
-needs_numba = pytest.mark.skipif(
-    numba_kernels is None, reason='needs Numba, which is not installed')
-on_each_backend = pytest.mark.parametrize('backend', [
-    numpy_kernels, pytest.param(numba_kernels, marks=needs_numba)],
-    ids=['numpy', 'numba'])
 
 SIZES = [0, 1, 2, 15, 16, 17, 1000, (1 << 14) + 1]
 LAYOUTS = {

@@ -14,18 +14,9 @@ import numpy
 import pytest
 
 import kernels
+from conftest import needs_numba, numba_kernels, on_each_backend
 from kernels import numpy_kernels, threads
 
-try:
-    from kernels import numba_kernels
-except ImportError:
-    numba_kernels = None
-
-needs_numba = pytest.mark.skipif(
-    numba_kernels is None, reason='needs Numba, which is not installed')
-on_each_backend = pytest.mark.parametrize('backend', [
-    numpy_kernels, pytest.param(numba_kernels, marks=needs_numba)],
-    ids=['numpy', 'numba'])
 often = hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
 
 rows = st.integers(0, 9)

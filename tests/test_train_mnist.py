@@ -206,6 +206,21 @@ def test_a_gpu_that_is_not_there_is_refused(tmp_path):
     assert '--gpu=0 needs CuPy and a CUDA device' in refusal(process)
 
 
+def test_plots_without_matplotlib_are_refused(tmp_path):
+    code = ("import importlib.util as u, runpy, sys; find = u.find_spec; "
+            "u.find_spec = lambda name, *a: "
+            "None if name == 'matplotlib' else find(name, *a); "
+            "sys.argv = ['train_mnist.py']; "
+            f"sys.path.insert(0, {str(ROOT)!r}); "
+            f"runpy.run_path({str(ROOT / 'train_mnist.py')!r}, "
+            "run_name='__main__')")
+    process = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path, capture_output=True,
+        text=True, timeout=60)
+    assert refusal(process) == ('a run without --noplot needs Matplotlib: '
+                                'pip install matplotlib')
+
+
 def test_a_snapshot_of_another_size_is_refused(two_epochs, tmp_path):
     snapshot = two_epochs[1] / 'snapshot_iter_240'
     line = refusal(run('--unit', 30, '--resume', snapshot, cwd=tmp_path))
