@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
@@ -123,6 +124,27 @@ def make_trainer(args, device, train, test):
     return trainer
 
 
+def stop_on_ctrl_c(trainer):
+    """Lets Ctrl-C end the trainer after the iteration, a second one at once.
+
+    Python raises KeyboardInterrupt wherever it is, and loses it where that is
+    a destructor or a callback.
+    """
+    received = []
+
+    def remember(number, frame):
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def stop(trainer):
+        if received:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, remember)
+    trainer.extend(stop, name='stop_on_ctrl_c', trigger=lambda _: True,
+                   priority=-200)
+
+
 def main():
     parser, args = parse_args()
     if args.summary:
@@ -165,6 +187,7 @@ def main():
         print(f'{snapshot} is at epoch {trainer.updater.epoch} already; '
               'a larger --epoch goes on from there')
         return
+    stop_on_ctrl_c(trainer)
     try:
         with kernels.own_cores():
             trainer.run()
