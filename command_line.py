@@ -56,3 +56,23 @@ def check_matplotlib(flag):
     """
     if importlib.util.find_spec('matplotlib') is None:
         raise ValueError(f'{flag} needs Matplotlib: pip install matplotlib')
+
+
+def check_gpu(gpu):
+    """Raises a ValueError where there is no CuPy or no such GPU.
+
+    Args:
+        gpu (int): Id of the GPU, 0 or more.
+
+    """
+    try:
+        import cupy
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception:  # CUDA's own errors cannot be named without CuPy.
+        count = 0
+    if not count:
+        raise ValueError(
+            f'--gpu={gpu} needs CuPy and a CUDA device: install '
+            'requirements-gpu.txt, or leave --gpu out to run on the CPU')
+    if gpu >= count:
+        raise ValueError(f'there is no GPU {gpu}, only 0 to {count - 1}')

@@ -13,7 +13,7 @@ import mnist_files
 import packed_net
 import summary
 from command_line import (
-    ArgumentParser, check_matplotlib, integer, make_folder)
+    ArgumentParser, check_gpu, check_matplotlib, integer, make_folder)
 from npz_reader import NpzReader
 from packed_net import PackedMLP
 
@@ -49,16 +49,8 @@ def get_module(gpu):
     """Returns numpy, or cupy on a GPU; ValueError says why there is none."""
     if gpu == -1:
         return numpy
-    try:
-        import cupy
-        count = cupy.cuda.runtime.getDeviceCount()
-    except Exception as e:  # CUDA's own errors cannot be named without CuPy.
-        raise ValueError(
-            f'--gpu={gpu} needs CuPy and a CUDA device: install '
-            'requirements-gpu.txt, or leave --gpu out to run on the '
-            'CPU') from e
-    if gpu >= count:
-        raise ValueError(f'there is no GPU {gpu}, only 0 to {count - 1}')
+    check_gpu(gpu)
+    import cupy
     cupy.cuda.Device(gpu).use()
     return cupy
 

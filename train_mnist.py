@@ -10,7 +10,6 @@ import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer
 import chainer.links as L
 from chainer import training
-from chainer.backends import cuda
 from chainer.training import extensions
 import numpy
 
@@ -21,7 +20,7 @@ import snapshots
 import summary
 from array_iterator import ArrayIterator, send_arrays, send_dataset
 from command_line import (
-    ArgumentParser, check_matplotlib, integer, make_folder)
+    ArgumentParser, check_gpu, check_matplotlib, integer, make_folder)
 from exact_evaluator import ExactEvaluator
 from fused_adam import FusedAdam
 from net import MnistMLP
@@ -68,13 +67,7 @@ def get_device(gpu):
     """Returns Chainer's device; ValueError says why there is none."""
     if gpu == -1:
         return chainer.get_device('@numpy')
-    if not cuda.available:
-        raise ValueError(
-            f'--gpu={gpu} needs CuPy and a CUDA device: install '
-            'requirements-gpu.txt, or leave --gpu out to run on the CPU')
-    count = cuda.cupy.cuda.runtime.getDeviceCount()
-    if gpu >= count:
-        raise ValueError(f'there is no GPU {gpu}, only 0 to {count - 1}')
+    check_gpu(gpu)
     return chainer.get_device(f'@cupy:{gpu}')
 
 
