@@ -1,6 +1,8 @@
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer
+import numpy
 
+import idx_files
 import mnist_files
 
 
@@ -33,3 +35,42 @@ def get_mnist(root=mnist_files.ROOT):
         return chainer.datasets.get_mnist()
     finally:
         chainer.dataset.set_dataset_root(before)
+
+
+def get_idx(folder):
+    """Returns a data set in MNIST's format, in the form of :func:`get_mnist`.
+
+    Args:
+        folder (str): Folder of the four IDX files, see :func:`idx_files.read`.
+
+    Returns:
+        tuple: Training set and test set, see :func:`get_mnist`; an image has
+        as many pixels as the files say.
+
+    Raises:
+        ValueError: See :func:`idx_files.read_both`.
+
+    """
+    return tuple(_preprocess(*part) for part in idx_files.read_both(folder))
+
+
+def _preprocess(images, labels):
+    # As chainer.datasets.get_mnist does it, to the last bit.
+    x = images.reshape(len(images), -1).astype(numpy.float32)
+    x *= 1 / 255
+    return chainer.datasets.TupleDataset(x, labels.astype(numpy.int32))
+
+
+def sizes(train):
+    """Returns the size of an image and the number of classes of a data set.
+
+    Args:
+        train (~chainer.datasets.TupleDataset): Training set of
+            :func:`get_mnist` or :func:`get_idx`.
+
+    Returns:
+        tuple of int: Pixels of an image, and the largest label plus 1.
+
+    """
+    x, t = train._datasets
+    return x.shape[1], int(t.max()) + 1

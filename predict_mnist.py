@@ -8,6 +8,7 @@ import time
 import numpy
 
 import digit_image
+import idx_files
 import kernels
 import mnist_files
 import packed_net
@@ -31,6 +32,9 @@ def parse_args(argv=None):
     parser.add_argument('--image', nargs='+', metavar='FILE', default=[],
                         help='classify these pictures of digits rather than '
                              'the test images')
+    parser.add_argument('--data', '-d', metavar='DIR',
+                        help="folder of a data set in MNIST's format to take "
+                             'the test images from, by default MNIST')
     parser.add_argument('--report', metavar='DIR',
                         help='draw the confusion matrix, the mistakes and the '
                              'weights of the first layer into a folder')
@@ -42,6 +46,8 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     if args.summary and (args.export or args.image or args.report):
         parser.error('--summary stops before --export, --image and --report')
+    if args.data and args.image:
+        parser.error('--image takes digits of MNIST, not of --data')
     return parser, args
 
 
@@ -141,8 +147,13 @@ def export(net, path):
     print(f'exported: {path}, {os.path.getsize(path):,} bytes')
 
 
-def evaluate(net, arrays, xp, report):
-    x, labels = mnist_files.read('test.npz')
+def read_idx(folder):
+    """Returns the test set in a folder, and the number of classes."""
+    (_, t), (x, labels) = idx_files.read_both(folder)
+    return (x.reshape(len(x), -1), labels), int(t.max()) + 1
+
+
+def evaluate(net, arrays, xp, report, x, labels):
     x_there = xp.asarray(x)
 
     def predict(x):
@@ -181,10 +192,14 @@ def run(args):
     if args.summary:
         print(summary.table(net.sizes))
         return
-    if (net.sizes[0], net.sizes[-1]) != (784, 10):
+    n_in, n_classes, name, test = 784, 10, 'MNIST', None
+    if args.data:
+        test, n_classes = read_idx(args.data)
+        n_in, name = test[0].shape[1], args.data
+    if (net.sizes[0], net.sizes[-1]) != (n_in, n_classes):
         raise ValueError(
             f'{args.model} makes {net.sizes[-1]} classes of {net.sizes[0]} '
-            'values, not the 10 of the 784 pixels of MNIST')
+            f'values, not the {n_classes} of the {n_in} pixels of {name}')
     if args.export:
         export(net, args.export)
     net.to(xp)
@@ -198,7 +213,8 @@ def run(args):
     print(f'parameters: {net.nbytes:,} bytes, float32: '
           f'{net.float32_nbytes:,} ({net.float32_nbytes / net.nbytes:.1f} '
           'times as many)')
-    evaluate(net, arrays, xp, args.report)
+    evaluate(net, arrays, xp, args.report,
+             *(test or mnist_files.read('test.npz')))
 
 
 def main():

@@ -44,6 +44,10 @@ def parse_args(argv=None):
     parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
                         metavar='ID',
                         help='id of the GPU; -1 is the CPU')
+    parser.add_argument('--data', '-d', metavar='DIR',
+                        help="folder of a data set in MNIST's format: the "
+                             'four IDX files, gzipped or not; by default the '
+                             'MNIST that comes with this project')
     parser.add_argument('--out', '-o', default='result', metavar='DIR',
                         help='folder of the results')
     resume = parser.add_mutually_exclusive_group()
@@ -79,7 +83,8 @@ def set_seed(seed, device):
 
 
 def make_trainer(args, device, train, test):
-    model = L.Classifier(MnistMLP(784, args.unit, 10))
+    n_in, n_out = mnist.sizes(train)
+    model = L.Classifier(MnistMLP(n_in, args.unit, n_out))
     model.to_device(device)
     device.use()
 
@@ -140,14 +145,17 @@ def stop_on_ctrl_c(trainer):
 
 def main():
     parser, args = parse_args()
-    if args.summary:
-        print(summary.table([784, args.unit, args.unit, 10]))
-        return
     try:
+        if args.summary:
+            n_in, n_out = (mnist.sizes(mnist.get_idx(args.data)[0])
+                           if args.data else (784, 10))
+            print(summary.table([n_in, args.unit, args.unit, n_out]))
+            return
         device = get_device(args.gpu)
         if not args.noplot:
             check_matplotlib('a run without --noplot')
-        train, test = mnist.get_mnist()
+        train, test = (mnist.get_idx(args.data) if args.data
+                       else mnist.get_mnist())
         if args.batchsize > len(train):
             raise ValueError(f'--batchsize must be at most {len(train)}, the '
                              f'number of images, got {args.batchsize}')
@@ -170,6 +178,9 @@ def main():
         f.write('\n')
 
     print(f'GPU: {args.gpu}')
+    if args.data:
+        print('# data: {}, {} pixels, {} classes'.format(
+            args.data, *mnist.sizes(train)))
     print(f'# unit: {args.unit}')
     print(f'# Minibatch-size: {args.batchsize}')
     print(f'# epoch: {args.epoch}')

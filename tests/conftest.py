@@ -1,5 +1,7 @@
 """What several test modules share."""
 import contextlib
+import gzip
+import struct
 
 import numpy
 import pytest
@@ -57,3 +59,16 @@ def edge_values(dtype):
                 numpy.nextafter(0 * one, one), info.max, numpy.inf]
     values = numpy.array(positive, dtype)
     return numpy.concatenate([values, -values])
+
+
+def write_idx(folder, train, test, compressed=False, separator='-'):
+    """Writes a data set, (images, labels) of each part, as IDX files."""
+    for part, arrays in ('train', train), ('t10k', test):
+        for name, array in zip(('images', 'labels'), arrays):
+            content = struct.pack(f'>{1 + array.ndim}I', 0x800 + array.ndim,
+                                  *array.shape) + array.tobytes()
+            path = folder / f'{part}-{name}{separator}idx{array.ndim}-ubyte'
+            if compressed:
+                path = path.with_name(path.name + '.gz')
+                content = gzip.compress(content, 1)
+            path.write_bytes(content)
