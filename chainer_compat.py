@@ -70,6 +70,12 @@ def _has_numpy_distutils():
             and importlib.util.find_spec('numpy.distutils') is not None)
 
 
+def _has_cupy():
+    """True where ``cupy`` can be found; to import it takes a second."""
+    return 'cupy' in sys.modules or (
+        importlib.util.find_spec('cupy') is not None)
+
+
 class _NumpyWith:
     """NumPy as one module of Chainer sees it: with a few names more."""
 
@@ -211,6 +217,30 @@ def _add_wrapping_of_padding(module):
     module.PadSequence.forward = forward_with_cast_padding
 
 
+@contextlib.contextmanager
+def _say_nothing_of_cudnn(module):
+    """S7: a warning that cuDNN is missing, which CuPy 14 no longer serves.
+
+    backends/cuda.py:154 gives it once, at the first kernel that is defined:
+    with CuPy 14 that is during each import of Chainer, and can't be helped.
+    """
+    yield
+    module.check_cuda_available._already_warned = True
+
+
+@contextlib.contextmanager
+def _say_nothing_of_nccl(module):
+    """S8: a warning that NCCL is missing, which one GPU does not need.
+
+    training/updaters/multiprocess_parallel_updater.py:15 looks for it, and
+    CuPy warns where its wheels do not bring it along.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            'ignore', r'\s*nccl library could not be loaded', UserWarning)
+        yield
+
+
 def _find_shims():
     """Return {name of a module of Chainer: the shim that it needs here}."""
     shims = {}
@@ -226,6 +256,10 @@ def _find_shims():
     if _fails(OverflowError, lambda: numpy.array(-1, numpy.uint8)):
         shims['chainer.functions.array.pad_sequence'] = (
             _add_wrapping_of_padding)
+    if _has_cupy():
+        shims['chainer.backends.cuda'] = _say_nothing_of_cudnn
+        shims['chainer.training.updaters.multiprocess_parallel_updater'] = (
+            _say_nothing_of_nccl)
     return shims
 
 

@@ -101,6 +101,7 @@ def nothing_missing(monkeypatch):
     monkeypatch.setattr(
         chainer_compat, '_has_quiet_pkg_resources', lambda: True)
     monkeypatch.setattr(chainer_compat, '_has_numpy_distutils', lambda: True)
+    monkeypatch.setattr(chainer_compat, '_has_cupy', lambda: False)
     monkeypatch.setattr(chainer_compat, '_fails', lambda error, action: False)
 
 
