@@ -1,6 +1,7 @@
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer
 import chainer.links as L
+from chainer.backends import cuda
 from chainer.functions.normalization import batch_normalization
 import numpy
 
@@ -8,7 +9,7 @@ import kernels
 
 
 class _FusedImpl(batch_normalization.GeneralBatchNormalizationImpl):
-    """Chainer's computation on the CPU in few passes over memory.
+    """Chainer's computation in few passes over memory.
 
     Chainer's function chooses among implementations; this is one more for
     arrays of shape (N, M). The double backward stays Chainer's.
@@ -36,8 +37,9 @@ class _FusedImpl(batch_normalization.GeneralBatchNormalizationImpl):
 
 def _select_impl(function, inputs):
     x = inputs[0]
-    if (all(type(array) is numpy.ndarray and array.dtype == x.dtype
-            for array in inputs)
+    if (type(x) in (numpy.ndarray, cuda.ndarray)
+            and all(type(array) is type(x) and array.dtype == x.dtype
+                    for array in inputs)
             and x.ndim == 2 and function.axis == (0,) and len(x) > 0
             and x.dtype in (numpy.float32, numpy.float64)):
         return _FusedImpl()
@@ -48,8 +50,8 @@ class BatchNormalization(L.BatchNormalization):
     """Batch normalization that trains in few passes over memory.
 
     :class:`chainer.links.BatchNormalization` with the same arguments,
-    parameters, snapshots and results. For a batch of vectors on the CPU its
-    training mode runs on this project's kernels, else on Chainer's functions.
+    parameters, snapshots and results. For a batch of vectors its training mode
+    runs on this project's kernels, else on Chainer's functions.
 
     Reference: S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep
     Network Training by Reducing Internal Covariate Shift", arXiv:1502.03167.

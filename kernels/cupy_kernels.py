@@ -1,8 +1,10 @@
-"""The kernels on the GPU: one CuPy elementwise kernel each.
+"""The kernels on the GPU, as CuPy's elementwise and reduction kernels.
 
-The C++ bodies follow the order of the operations in ``numpy_kernels``. CUDA's
-compiler may fuse a multiplication and an addition, so Adam's last bit may
-differ; ``binarize`` and its backward are exact.
+The C++ bodies follow the order of the operations in ``numpy_kernels``, and
+CUDA's compiler is told not to fuse a multiplication and an addition into one
+rounding: then ``binarize``, its backward and ``adam`` give the same bits.
+Sums are taken in another order, so that matrix products and batch
+normalization are equal within rounding.
 """
 import functools
 
@@ -20,6 +22,25 @@ BINARIZE_BACKWARD = (
     'gx = gy * (x >= T(-1) && x <= T(1) ? T(1) : T(0))',
     'quantized_net_binarize_backward')
 
+NORMALIZE = (
+    'T x, T mean, T inv_std, T gamma, T beta', 'T y',
+    'y = (x - mean) * inv_std * gamma + beta',
+    'quantized_net_normalize')
+
+GGAMMA = (
+    'T x, T mean, T inv_std, T gy', 'T ggamma',
+    'gy * ((x - mean) * inv_std)', 'a + b', 'ggamma = a', '0',
+    'quantized_net_ggamma')
+
+NORMALIZE_BACKWARD = (
+    'T x, T mean, T inv_std, T gamma, T gy, T ggamma, T gbeta, T inv_n',
+    'T gx',
+    '''
+    const T x_hat = (x - mean) * inv_std;
+    gx = gamma * inv_std * (gy - (x_hat * ggamma + gbeta) * inv_n);
+    ''',
+    'quantized_net_normalize_backward')
+
 ADAM = (
     'T grad, T alpha_t, T beta1_c, T beta2_c, T eps, T eta, T lower, T upper',
     'T param, T m, T v',
@@ -32,9 +53,18 @@ ADAM = (
     'quantized_net_adam')
 
 
+# Each operation is rounded by itself, as it is in NumPy.
+_OPTIONS = ('--fmad=false',)
+
+
 @functools.cache
 def _kernel(definition):
-    return cupy.ElementwiseKernel(*definition)
+    return cupy.ElementwiseKernel(*definition, options=_OPTIONS)
+
+
+@functools.cache
+def _reduction(definition):
+    return cupy.ReductionKernel(*definition, options=_OPTIONS)
 
 
 def dot(a, b):
@@ -50,6 +80,25 @@ def binarize(x):
 def binarize_backward(x, gy):
     """See ``numpy_kernels.binarize_backward``."""
     return _kernel(BINARIZE_BACKWARD)(x, gy)
+
+
+def batch_normalization(x, gamma, beta, eps):
+    """See ``numpy_kernels.batch_normalization``."""
+    mean = x.mean(axis=0)
+    var = x.var(axis=0)
+    inv_std = cupy.reciprocal(cupy.sqrt(var + x.dtype.type(eps)))
+    y = _kernel(NORMALIZE)(x, mean, inv_std, gamma, beta)
+    return y, mean, var, inv_std
+
+
+def batch_normalization_backward(x, gamma, gy, mean, inv_std):
+    """See ``numpy_kernels.batch_normalization_backward``."""
+    ggamma = _reduction(GGAMMA)(x, mean, inv_std, gy, axis=0)
+    gbeta = gy.sum(axis=0)
+    gx = _kernel(NORMALIZE_BACKWARD)(
+        x, mean, inv_std, gamma, gy, ggamma, gbeta,
+        x.dtype.type(1. / len(x)))
+    return gx, ggamma, gbeta
 
 
 def binary_dot(x, W):

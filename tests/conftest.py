@@ -1,11 +1,14 @@
 """What several test modules share."""
 import contextlib
 import gzip
+import importlib.util
+import os
 import struct
 
 import numpy
 import pytest
 
+import host_cupy
 import kernels
 from kernels import numpy_kernels
 
@@ -22,6 +25,7 @@ on_each_backend = pytest.mark.parametrize('backend', [
 
 try:
     import cupy
+    # The stand-in, which has one, counts as well.
     HAS_GPU = cupy.cuda.runtime.getDeviceCount() > 0
 except Exception:  # no CuPy, no driver, no device: each has its own error
     HAS_GPU = False
@@ -43,6 +47,20 @@ def kernel_path(request):
                'default': contextlib.nullcontext}[request.param]
     with context():
         yield request.param
+
+
+@pytest.fixture(scope='session')
+def host_cupy_kernels():
+    """The module cupy_kernels, run on the CPU, and its cupy."""
+    if host_cupy.COMPILER is None:
+        pytest.skip('needs a C++ compiler')
+    spec = importlib.util.spec_from_file_location(
+        'host_cupy_kernels',
+        os.path.join(os.path.dirname(kernels.__file__), 'cupy_kernels.py'))
+    module = importlib.util.module_from_spec(spec)
+    with host_cupy.installed():
+        spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -189,21 +189,131 @@ def test_kernels_run_where_no_cache_can_be_written(tmp_path):
                XDG_CACHE_HOME=str(home)) == 'Numba [1.]'
 
 
+# CuPy. Its code is run by a stand-in, compiled for the CPU, and on a GPU
+# where there is one: the same bits, but for sums in another order.
+
+
+def every_float16():
+    return numpy.arange(1 << 16, dtype=numpy.uint16).view(numpy.float16)
+
+
+def check_cupy(module, cupy, dtype, size, random):
+    x, gy = samples(dtype, size, random), samples(dtype, size, random)
+    if dtype == numpy.float16 and size == SIZES[-1]:
+        x, gy = every_float16(), random.permutation(every_float16())
+    on_gpu = [cupy.asarray(array) for array in (x, gy)]
+    with numpy.errstate(invalid='ignore'):
+        same_bits(cupy.asnumpy(module.binarize(on_gpu[0])),
+                  numpy_kernels.binarize(x))
+        same_bits(cupy.asnumpy(module.binarize_backward(*on_gpu)),
+                  numpy_kernels.binarize_backward(x, gy))
+    if dtype == numpy.float16:  # Chainer's code
+        return
+    for clip in {}, CLIP:
+        arrays = adam_arrays(random, dtype, (size,))
+        if size > 20:
+            for array in arrays:
+                array[:20] = samples(dtype, 20, random)
+        on_gpu = [cupy.asarray(array) for array in arrays]
+        with numpy.errstate(all='ignore'):
+            numpy_kernels.adam(*arrays, **ADAM, **clip)
+            module.adam(*on_gpu, **ADAM, **clip)
+        for a, b in zip(on_gpu, arrays):
+            same_bits(cupy.asnumpy(a), b)
+
+
+def check_cupy_batch_normalization(module, cupy, dtype, n, random):
+    x, gy = random.standard_normal((2, n, 70)).astype(dtype)
+    gamma, beta = random.standard_normal((2, 70)).astype(dtype)
+    y, mean, var, inv_std = numpy_kernels.batch_normalization(
+        x, gamma, beta, 2e-5)
+    expected = [y, mean, var, inv_std,
+                *numpy_kernels.batch_normalization_backward(
+                    x, gamma, gy, mean, inv_std)]
+    x, gamma, beta, gy = map(cupy.asarray, (x, gamma, beta, gy))
+    y, mean, var, inv_std = module.batch_normalization(x, gamma, beta, 2e-5)
+    actual = [y, mean, var, inv_std,
+              *module.batch_normalization_backward(
+                  x, gamma, gy, mean, inv_std)]
+    tolerance = 100 * numpy.finfo(dtype).eps
+    for a, b in zip(actual, expected):
+        assert a.dtype == dtype
+        # Of one image the variance is 0, and eps the whole of the root.
+        numpy.testing.assert_allclose(
+            cupy.asnumpy(a), b, rtol=tolerance,
+            atol=tolerance * max(1, abs(b).max()))
+
+
+def check_cupy_products(module, cupy, dtype, random):
+    x, W = (random.choice([-1, 1], shape).astype(dtype)
+            for shape in ((9, 130), (70, 130)))
+    on_gpu = cupy.asarray(x), cupy.asarray(W)
+    same_bits(cupy.asnumpy(module.binary_dot(*on_gpu)), x.dot(W.T))
+    same_bits(cupy.asnumpy(module.dot(on_gpu[0], on_gpu[1].T)), x.dot(W.T))
+
+
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+@pytest.mark.parametrize('size', SIZES)
+def test_cuda_code_equals_numpy_bit_for_bit_on_the_host(
+        host_cupy_kernels, dtype, size, random):
+    check_cupy(host_cupy_kernels, host_cupy_kernels.cupy, dtype, size, random)
+
+
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+@pytest.mark.parametrize('n', [1, 2, 100])
+def test_cuda_batch_normalization_agrees_with_numpy_on_the_host(
+        host_cupy_kernels, dtype, n, random):
+    check_cupy_batch_normalization(
+        host_cupy_kernels, host_cupy_kernels.cupy, dtype, n, random)
+
+
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+def test_normalization_rounds_as_numpy_does_on_the_host(
+        host_cupy_kernels, dtype, random):
+    cupy, kernel = host_cupy_kernels.cupy, host_cupy_kernels._kernel
+    x, gy = random.standard_normal((2, 1000)).astype(dtype)
+    mean, inv_std, gamma, beta, ggamma, gbeta, inv_n = (
+        random.standard_normal(7).astype(dtype))
+    same_bits(
+        kernel(host_cupy_kernels.NORMALIZE)(
+            cupy.asarray(x), mean, inv_std, gamma, beta).get(),
+        (x - mean) * inv_std * gamma + beta)
+    same_bits(
+        kernel(host_cupy_kernels.NORMALIZE_BACKWARD)(
+            cupy.asarray(x), mean, inv_std, gamma, cupy.asarray(gy), ggamma,
+            gbeta, inv_n).get(),
+        gamma * inv_std * (
+            gy - ((x - mean) * inv_std * ggamma + gbeta) * inv_n))
+
+
+def test_cuda_products_of_signs_are_exact_on_the_host(
+        host_cupy_kernels, random):
+    check_cupy_products(host_cupy_kernels, host_cupy_kernels.cupy,
+                        numpy.float32, random)
+
+
+def test_every_kernel_has_its_cupy_form(host_cupy_kernels):
+    names = {name for name, value in vars(numpy_kernels).items()
+             if getattr(value, '__module__', '') == numpy_kernels.__name__
+             and not name.startswith('_')}
+    # A step of the CPU's bitplane_dot.
+    assert names - {'whole_runs'} <= set(vars(host_cupy_kernels))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+def test_cupy_equals_numpy_bit_for_bit(dtype, random):
+    import cupy
+    for size in SIZES:
+        check_cupy(kernels, cupy, dtype, size, random)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
-def test_cupy_equals_numpy(dtype, random):
+def test_cupy_sums_agree_with_numpy(dtype, random):
     import cupy
-    from kernels import cupy_kernels
-    x, gy = samples(dtype, 1000, random), samples(dtype, 1000, random)
-    same_bits(cupy.asnumpy(cupy_kernels.binarize(cupy.asarray(x))),
-              numpy_kernels.binarize(x))
-    same_bits(cupy.asnumpy(cupy_kernels.binarize_backward(
-        cupy.asarray(x), cupy.asarray(gy))),
-        numpy_kernels.binarize_backward(x, gy))
-    arrays = adam_arrays(random, dtype, (1000,))
-    on_gpu = [cupy.asarray(array) for array in arrays]
-    numpy_kernels.adam(*arrays, **ADAM, **CLIP)
-    cupy_kernels.adam(*on_gpu, **ADAM, **CLIP)
-    for a, b in zip(on_gpu, arrays):
-        numpy.testing.assert_allclose(cupy.asnumpy(a), b, rtol=1e-5,
-                                      atol=1e-6)
+    for n in 1, 2, 100:
+        check_cupy_batch_normalization(kernels, cupy, dtype, n, random)
+    check_cupy_products(kernels, cupy, dtype, random)
