@@ -8,6 +8,7 @@ Each kernel is compiled for one thread; large arrays are divided among those of
 ``kernels.threads``.
 """
 import collections
+import math
 
 import numba
 import numpy
@@ -15,7 +16,7 @@ import numpy
 from kernels import numpy_kernels
 from kernels.threads import n_own, n_threads, run_in_threads
 from kernels.vector_intrinsics import (
-    OCTET_TILE, ROWS, at_least, bitplane_tile, is_plus_or_minus_one,
+    OCTET_TILE, ROWS, ap2 as _nearest_power, at_least, bitplane_tile, is_plus_or_minus_one,
     is_positive_or_zero, xnor_tile_row, xnor_tile_rows)
 
 
@@ -53,6 +54,52 @@ def _binarize_backward(x, gy, gx):
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
         gx[i] = gy[i] * (one if abs(x[i]) <= 1 else zero)
+
+
+@_jit
+def _binarize_stochastic(x, random, y):
+    one, half = x.dtype.type(1), x.dtype.type(.5)
+    for i in range(x.size):
+        uniform = numpy.float32(random[i] >> numpy.uint32(8)) * numpy.float32(
+            2. ** -24)
+        sign = one if uniform < (x[i] + one) * half else -one
+        y[i] = sign if x[i] == x[i] else x[i]
+
+
+# Below, comparisons are false for NaN, which so stays what it is.
+
+@_jit
+def _quantize_linear(x, y, step):
+    one = x.dtype.type(1)
+    inverse, highest = one / step, one - step
+    for i in range(x.size):
+        q = numpy.rint(x[i] * inverse) * step
+        y[i] = -one if q < -one else highest if q > highest else q
+
+
+@_jit
+def _ap2(x, y):
+    for i in range(x.size):
+        y[i] = _nearest_power(x[i])
+
+
+@_jit
+def _quantize_log(x, y, least, zero_below):
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    for i in range(x.size):
+        magnitude = abs(x[i])
+        q = _nearest_power(magnitude)
+        q = one if q > one else least if q < least else q
+        q = zero if magnitude < zero_below else q
+        y[i] = math.copysign(q, x[i])
+
+
+@_jit
+def _count_outside(x):
+    n = 0
+    for i in range(x.size):
+        n += not abs(x[i]) <= 1
+    return n
 
 
 # Batch normalization walks over a batch row by row: so do NumPy's sums along
@@ -155,6 +202,21 @@ def _adam(param, grad, m, v, alpha_t, beta1_c, beta2_c, eps, eta, lower,
         param[i] = lower if p < lower else upper if p > upper else p
 
 
+@_jit
+def _shift_adamax(param, grad, m, v, step, beta1_c, beta2, lower, upper, tiny):
+    one, zero = param.dtype.type(1), param.dtype.type(0)
+    for i in range(param.size):
+        g = grad[i]
+        m_i = m[i] + (g - m[i]) * beta1_c
+        v_i, magnitude = v[i] * beta2, abs(g)
+        v_i = v_i if v_i >= magnitude or v_i != v_i else magnitude
+        inverse = zero if v_i < tiny else _nearest_power(one / v_i)
+        p = param[i] - m_i * inverse * step
+        m[i] = m_i
+        v[i] = v_i
+        param[i] = lower if p < lower else upper if p > upper else p
+
+
 # Least values of an array for which a thread is woken.
 _ELEMENTS = 1 << 17
 
@@ -186,6 +248,50 @@ def binarize_backward(x, gy):
     gx = numpy.empty_like(gy)
     _elementwise(_binarize_backward, x, gy, gx)
     return gx
+
+
+def binarize_stochastic(x, random):
+    """See ``numpy_kernels.binarize_stochastic``."""
+    if not (_is_covered(x) and random.flags.c_contiguous):
+        return numpy_kernels.binarize_stochastic(x, random)
+    y = numpy.empty_like(x)
+    _elementwise(_binarize_stochastic, x, random, y)
+    return y
+
+
+def quantize_linear(x, bits):
+    """See ``numpy_kernels.quantize_linear``."""
+    if not _is_covered(x):
+        return numpy_kernels.quantize_linear(x, bits)
+    y = numpy.empty_like(x)
+    _elementwise(_quantize_linear, x, y, x.dtype.type(2. ** (1 - bits)))
+    return y
+
+
+def ap2(x):
+    """See ``numpy_kernels.ap2``."""
+    if not _is_covered(x):
+        return numpy_kernels.ap2(x)
+    y = numpy.empty_like(x)
+    _elementwise(_ap2, x, y)
+    return y
+
+
+def quantize_log(x, n):
+    """See ``numpy_kernels.quantize_log``."""
+    if not _is_covered(x):
+        return numpy_kernels.quantize_log(x, n)
+    y = numpy.empty_like(x)
+    limits = (2. ** (1 - n), 2. ** -n) if n else (0, 0)
+    _elementwise(_quantize_log, x, y, *map(x.dtype.type, limits))
+    return y
+
+
+def count_outside(x):
+    """See ``numpy_kernels.count_outside``."""
+    if not _is_covered(x):
+        return numpy_kernels.count_outside(x)
+    return _count_outside(x.reshape(-1))
 
 
 def batch_normalization(x, gamma, beta, eps):
@@ -247,6 +353,20 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
     scalars = [param.dtype.type(s) for s in (
         alpha_t, 1.0 - beta1, 1.0 - beta2, eps, eta, lower, upper)]
     _elementwise(_adam, param, grad, m, v, *scalars)
+
+
+def shift_adamax(param, grad, m, v, step, beta1, beta2,
+                 lower=-numpy.inf, upper=numpy.inf):
+    """See ``numpy_kernels.shift_adamax``."""
+    if not _is_covered(param, grad, m, v):
+        numpy_kernels.shift_adamax(param, grad, m, v, step, beta1, beta2,
+                                   lower, upper)
+        return
+    # In the arrays' dtype, so that no operation is done in a wider one.
+    scalars = [param.dtype.type(s) for s in (
+        step, 1.0 - beta1, beta2, lower, upper,
+        numpy.finfo(param.dtype).tiny)]
+    _elementwise(_shift_adamax, param, grad, m, v, *scalars)
 
 
 # Kernels of the packed network; see numpy_kernels for what they compute. The

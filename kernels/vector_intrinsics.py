@@ -10,6 +10,8 @@ LLVM makes ``llvm.ctpop`` of what there is.
 An intrinsic takes contiguous arrays of 64-bit values and the index where its
 data starts; it checks no bounds.
 """
+import math
+
 import llvmlite.binding
 import numba
 from llvmlite import ir
@@ -277,3 +279,34 @@ def at_least(typingctx, dots, dots_start, thresholds, thresholds_start):
     if dots.dtype != thresholds.dtype:
         raise errors.TypingError('sums and thresholds of one dtype only')
     return types.uint64(dots, types.int64, thresholds, types.int64), codegen
+
+
+@intrinsic
+def ap2(typingctx, x):
+    """See ``numpy_kernels.ap2``; x is a float32 or float64."""
+    if x not in (types.float32, types.float64):
+        return None
+
+    def codegen(context, builder, signature, args):
+        x, = args
+        n_mantissa, n_bits = (23, 32) if signature.args[0] == types.float32 \
+            else (52, 64)
+        integer = ir.IntType(n_bits)
+        least = 1 << n_mantissa
+        infinity = (1 << n_bits - 1) - least
+        # A mantissa of sqrt(2) or more carries over to the exponent.
+        carry = (2 << n_mantissa) - 1 - math.isqrt(2 << 2 * n_mantissa)
+        bits = builder.bitcast(x, integer)
+        magnitude = builder.and_(bits, integer((1 << n_bits - 1) - 1))
+        sign = builder.xor(bits, magnitude)
+        power = builder.and_(builder.add(magnitude, integer(carry)),
+                             integer(infinity))
+        power = builder.select(
+            builder.icmp_unsigned('<', magnitude, integer(least)),
+            integer(0), power)
+        power = builder.select(
+            builder.icmp_unsigned('>', magnitude, integer(infinity)),
+            magnitude, power)  # NaN
+        return builder.bitcast(builder.or_(power, sign), x.type)
+
+    return x(x), codegen
