@@ -1,9 +1,11 @@
 import functools
+import json
 import os
 import re
 import zipfile
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer
 from chainer import serializers
 from chainer.training import extension
 from chainer.training import extensions
@@ -15,6 +17,9 @@ _PATTERN = re.compile(r'snapshot_iter_(\d+)$')
 
 # Where a trainer's snapshot holds the parameters of its model.
 _MODEL = 'updater/model:main/'
+
+# Where it holds the run's settings.
+SETTINGS = 'extensions/Settings/json'
 
 
 def snapshot():
@@ -46,6 +51,58 @@ class RandomState(extension.Extension):
         numpy.random.set_state((
             name, serializer('key', key), serializer('position', position),
             serializer('has_gauss', has_gauss), serializer('gauss', gauss)))
+
+
+class Settings(extension.Extension):
+    """Extension that keeps a run's settings in snapshots, as JSON.
+
+    A snapshot of other settings is refused, those named ``free`` aside.
+
+    Args:
+        settings (dict): Values of JSON by name.
+        free (sequence of str): Names of those that may differ.
+
+    """
+
+    def __init__(self, settings, free=()):
+        self._settings = settings
+        self._free = free
+
+    def trigger(self, trainer):
+        return False
+
+    def __call__(self, trainer):
+        raise NotImplementedError  # never triggered
+
+    def serialize(self, serializer):
+        text = json.dumps(self._settings).encode()
+        value = serializer('json', numpy.frombuffer(text, numpy.uint8)
+                           if isinstance(serializer, chainer.Serializer)
+                           else None)
+        if not isinstance(serializer, chainer.Serializer):
+            self._compare(parse_settings(value))
+
+    def _compare(self, others):
+        for name, value in self._settings.items():
+            if name not in self._free and others.get(name) != value:
+                raise ValueError(f'{name} is {others.get(name)} in the file, '
+                                 f'{value} here')
+
+
+def parse_settings(array):
+    """Returns the settings that :class:`Settings` keeps.
+
+    Args:
+        array (numpy.ndarray): uint8 array of the snapshot, ``SETTINGS``.
+
+    Raises:
+        ValueError: If it holds something else.
+
+    """
+    settings = json.loads(array.tobytes())
+    if not isinstance(settings, dict):
+        raise ValueError(f'the settings are {settings!r}')
+    return settings
 
 
 def newest(folder):
