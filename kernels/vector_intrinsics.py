@@ -62,10 +62,10 @@ def _load(builder, address, offset):
     return builder.load(builder.gep(address, [offset]), align=8)
 
 
-def _splat(builder, word, n_lanes=_LANES):
+def _splat(builder, value, n_lanes=_LANES):
     lane = ir.IntType(32)
-    undefined = ir.Constant(ir.VectorType(_WORD, n_lanes), ir.Undefined)
-    vector = builder.insert_element(undefined, word, lane(0))
+    undefined = ir.Constant(ir.VectorType(value.type, n_lanes), ir.Undefined)
+    vector = builder.insert_element(undefined, value, lane(0))
     return builder.shuffle_vector(
         vector, undefined, ir.Constant(ir.VectorType(lane, n_lanes), None))
 
@@ -99,17 +99,27 @@ def _check_words(*arrays):
                 f'contiguous arrays of 64-bit integers only, got {array}')
 
 
-def _make_xnor_tile(rows):
+def _make_xnor_tile(rows, is_masked):
 
-    def xnor_tile(typingctx, a, a_start, tiles, tile_start, n_words, n_in,
-                  dots):
-        _check_words(a, tiles, dots)
+    def xnor_tile(typingctx, a, masks, a_start, tiles, tile_start, n_words,
+                  n_in, dots):
+        _check_words(a, masks, tiles, dots)
 
         def codegen(context, builder, signature, args):
-            a, a_start, tiles, tile_start, n_words, n_in, dots = args
-            a_type, tiles_type, dots_type = (
-                signature.args[i] for i in (0, 2, 6))
+            a, masks, a_start, tiles, tile_start, n_words, n_in, dots = args
+            a_type, masks_type, tiles_type, dots_type = (
+                signature.args[i] for i in (0, 1, 3, 7))
             a = _address(context, builder, a_type, a, a_start)
+            masks = _address(context, builder, masks_type, masks, a_start)
+
+            def differing(word_of_a, mask, word_of_w):
+                bits = builder.xor(word_of_a, word_of_w)
+                return builder.and_(bits, mask) if is_masked else bits
+
+            def splat_rows(words, k):
+                return [_splat(builder, _load(builder, words, builder.add(
+                    builder.mul(n_words, _int(r)), k))) for r in range(rows)]
+
             with cgutils.for_range(builder, _int(TILE // _STEP)) as part:
                 first = builder.mul(part.index, _int(_STEP))
                 w = _address(context, builder, tiles_type, tiles,
@@ -117,15 +127,14 @@ def _make_xnor_tile(rows):
                 sums = [_zeros(builder, _VECTORS) for _ in range(rows)]
                 with cgutils.for_range(builder, n_words) as word:
                     k = word.index
-                    a_k = [_splat(builder, _load(builder, a, builder.add(
-                        builder.mul(n_words, _int(r)), k)))
-                        for r in range(rows)]
+                    a_k = splat_rows(a, k)
+                    mask_k = splat_rows(masks, k) if is_masked else a_k
                     at = builder.mul(k, _int(TILE // _LANES))
                     for v in range(_VECTORS):
                         w_kv = _load(builder, w, builder.add(at, _int(v)))
                         for r in range(rows):
                             _add(builder, sums[r][v], _popcount(
-                                builder, builder.xor(a_k[r], w_kv)))
+                                builder, differing(a_k[r], mask_k[r], w_kv)))
                 for r in range(rows):
                     out = _address(
                         context, builder, dots_type, dots,
@@ -139,16 +148,18 @@ def _make_xnor_tile(rows):
             return context.get_dummy_value()
 
         index = types.int64
-        return types.void(a, index, tiles, index, index, index,
+        return types.void(a, masks, index, tiles, index, index, index,
                           dots), codegen
 
     return xnor_tile
 
 
-# dots[r, u] = n_in - 2 popcount(a_r ^ w_u) for the 64 units u of a tile and
-# ROWS rows, or one row.
-xnor_tile_rows = intrinsic(_make_xnor_tile(ROWS))
-xnor_tile_row = intrinsic(_make_xnor_tile(1))
+# dots[r, u] = n_in - 2 popcount((a_r ^ w_u) & mask_r) for the 64 units u of a
+# tile and ROWS rows, or one row; without the mask but in the masked ones.
+xnor_tile_rows = intrinsic(_make_xnor_tile(ROWS, False))
+xnor_tile_row = intrinsic(_make_xnor_tile(1, False))
+masked_xnor_tile_rows = intrinsic(_make_xnor_tile(ROWS, True))
+masked_xnor_tile_row = intrinsic(_make_xnor_tile(1, True))
 
 
 @intrinsic
@@ -224,11 +235,12 @@ def bitplane_tile(typingctx, octets, places, start, ends, ends_start, tiles,
                       dots), codegen
 
 
-def _make_comparison(operator, other, absolute):
+def _make_comparison(operator, absolute):
 
-    def comparison(typingctx, x, start):
+    def comparison(typingctx, x, start, other):
         if not (isinstance(x, types.Array) and x.layout == 'C'
-                and x.dtype in (types.float32, types.float64)):
+                and x.dtype in (types.float32, types.float64)
+                and other == x.dtype):
             raise errors.TypingError(f'contiguous floats only, got {x}')
 
         def codegen(context, builder, signature, args):
@@ -245,18 +257,30 @@ def _make_comparison(operator, other, absolute):
                     ir.FunctionType(vector_type, [vector_type]),
                     f'llvm.fabs.v{TILE}f{bits}')
                 vector = builder.call(function, [vector])
-            others = ir.Constant(vector_type, [other] * TILE)
+            others = _splat(builder, args[2], TILE)
             return builder.bitcast(
                 builder.fcmp_ordered(operator, vector, others), _WORD)
 
-        return types.uint64(x, types.int64), codegen
+        return types.uint64(x, types.int64, other), codegen
 
     return comparison
 
 
 # Words of 64 comparisons of floats, from an index on; false for NaN.
-is_positive_or_zero = intrinsic(_make_comparison('>=', 0., absolute=False))
-is_plus_or_minus_one = intrinsic(_make_comparison('==', 1., absolute=True))
+is_at_least = intrinsic(_make_comparison('>=', absolute=False))
+has_magnitude = intrinsic(_make_comparison('==', absolute=True))
+
+
+@intrinsic
+def popcount(typingctx, word):
+    """Number of 1 bits of a uint64."""
+    if word != types.uint64:
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.ctpop(args[0])
+
+    return types.uint64(word), codegen
 
 
 @intrinsic

@@ -76,6 +76,19 @@ def test_binary_dot_is_the_exact_integer_product(
               x.dot(W.T).astype(dtype))
 
 
+@on_each_backend
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+@pytest.mark.parametrize('scale', [1, 2, 1.25, .5])
+@pytest.mark.parametrize(('n', 'n_in', 'n_out'), [
+    (8, 1, 32), (8, 63, 33), (9, 64, 64), (10, 65, 127), (300, 1000, 40)])
+def test_binary_dot_of_dropped_out_values_is_the_exact_product(
+        backend, dtype, scale, n, n_in, n_out, random):
+    x = random.choice([-1, 0, 1], (n, n_in))
+    W = random.choice([-1, 1], (n_out, n_in))
+    same_bits(backend.binary_dot((scale * x).astype(dtype), W.astype(dtype)),
+              (scale * x.dot(W.T)).astype(dtype))
+
+
 @needs_numba
 @pytest.mark.parametrize('value', [0, -0.0, 0.5, numpy.nan, numpy.inf,
                                    numpy.nextafter(numpy.float32(1), 2)])
@@ -97,6 +110,9 @@ def test_binary_dot_takes_the_xnor_kernel_for_binary_values(
     monkeypatch.setattr(numpy_kernels, 'binary_dot', None)
     x = random.choice([-1, 1], (40, 130)).astype(numpy.float32)
     assert numba_kernels.binary_dot(x, x)[0, 0] == 130
+    x_dropped = 2 * x * random.choice([0, 1], x.shape).astype(numpy.float32)
+    x_dropped[0, 0] = -0.
+    numba_kernels.binary_dot(x_dropped, x)
 
 
 @needs_numba
