@@ -29,6 +29,21 @@ def integer(lowest, highest=None):
     return parse
 
 
+def number(lowest, highest):
+    """Returns an argument type: the numbers from lowest to highest."""
+    def parse(text):
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f'must be a number, got {text!r}') from None
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(
+                f'must be from {lowest} to {highest}, got {text}')
+        return value
+    return parse
+
+
 def make_folder(path, flag):
     """Makes a folder to write to; ValueError says why it cannot be.
 

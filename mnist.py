@@ -1,5 +1,6 @@
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer
+from chainer import datasets
 import numpy
 
 import idx_files
@@ -58,19 +59,32 @@ def _preprocess(images, labels):
     # As chainer.datasets.get_mnist does it, to the last bit.
     x = images.reshape(len(images), -1).astype(numpy.float32)
     x *= 1 / 255
-    return chainer.datasets.TupleDataset(x, labels.astype(numpy.int32))
+    return datasets.TupleDataset(x, labels.astype(numpy.int32))
 
 
-def sizes(train):
+def sizes(*parts):
     """Returns the size of an image and the number of classes of a data set.
 
     Args:
-        train (~chainer.datasets.TupleDataset): Training set of
+        parts (~chainer.datasets.TupleDataset): Its parts, of
             :func:`get_mnist` or :func:`get_idx`.
 
     Returns:
         tuple of int: Pixels of an image, and the largest label plus 1.
 
     """
-    x, t = train._datasets
-    return x.shape[1], int(t.max()) + 1
+    arrays = [part._datasets for part in parts]
+    return arrays[0][0].shape[1], 1 + max(int(t.max()) for _, t in arrays)
+
+
+def symmetric(dataset):
+    """Returns a data set of images in [0, 1] with its images in [-1, 1]."""
+    x, t = dataset._datasets
+    return datasets.TupleDataset(2 * x - 1, t)
+
+
+def split(dataset, n):
+    """Returns the first n examples of a data set of arrays, and the others."""
+    parts = slice(n), slice(n, None)
+    return [datasets.TupleDataset(*(array[part] for array in
+                                    dataset._datasets)) for part in parts]

@@ -1,9 +1,11 @@
 import functools
+import json
 import os
 import re
 import zipfile
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer
 from chainer import serializers
 from chainer.training import extension
 from chainer.training import extensions
@@ -46,6 +48,39 @@ class RandomState(extension.Extension):
         numpy.random.set_state((
             name, serializer('key', key), serializer('position', position),
             serializer('has_gauss', has_gauss), serializer('gauss', gauss)))
+
+
+class Settings(extension.Extension):
+    """Extension that keeps a run's settings in snapshots, as JSON.
+
+    A snapshot of other settings is refused, those named ``free`` aside.
+
+    Args:
+        settings (dict): Values of JSON by name.
+        free (sequence of str): Names of those that may differ.
+
+    """
+
+    def __init__(self, settings, free=()):
+        self._settings = settings
+        self._free = free
+
+    def trigger(self, trainer):
+        return False
+
+    def __call__(self, trainer):
+        raise NotImplementedError  # never triggered
+
+    def serialize(self, serializer):
+        if isinstance(serializer, chainer.Serializer):
+            text = json.dumps(self._settings).encode()
+            serializer('json', numpy.frombuffer(text, numpy.uint8))
+            return
+        others = json.loads(serializer('json', None).tobytes())
+        for name, value in self._settings.items():
+            if name not in self._free and others.get(name) != value:
+                raise ValueError(f'{name} is {others.get(name)} in the file, '
+                                 f'{value} here')
 
 
 def newest(folder):

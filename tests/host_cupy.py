@@ -45,23 +45,49 @@ copies = collections.Counter()
 
 # Without the headers of C++, which take most of a compiler's time.
 SHIM = r'''
-typedef _Float16 float16;
 #define __global__
 #define __device__
 #define __forceinline__ inline
 #define __popcll __builtin_popcountll
+// As CuPy's: it has no arithmetic of its own but that of float.
+struct float16 {
+    _Float16 value;
+    float16() {}
+    float16(float x) : value(x) {}
+    template <typename T> explicit float16(T x) : value(float(x)) {}
+    float16(const float16&) = default;
+    float16& operator=(const float16&) = default;
+    template <typename T> float16& operator=(const T& x) {
+        return *this = float16(x);
+    }
+    operator float() const { return value; }
+};
+#define OPERATION(op) \
+    template <typename T> float16& operator op##=(float16& x, const T& y) { \
+        return x = float16(float(x) op float(y)); }
+OPERATION(+) OPERATION(-) OPERATION(*) OPERATION(/)
+inline float16 copysign(float16 x, float16 y) {
+    return float16(__builtin_copysignf(x, y));
+}
 #define FUNCTION(name) \
     inline float name(float x) { return __builtin_##name##f(x); } \
     inline double name(double x) { return __builtin_##name(x); }
 FUNCTION(sqrt) FUNCTION(exp) FUNCTION(log) FUNCTION(log2) FUNCTION(exp2)
 FUNCTION(tanh) FUNCTION(fabs) FUNCTION(floor) FUNCTION(ceil) FUNCTION(rint)
-inline float16 sqrt(float16 x) { return __builtin_sqrtf(x); }
+inline float copysign(float x, float y) { return __builtin_copysignf(x, y); }
+inline double copysign(double x, double y) {
+    return __builtin_copysign(x, y);
+}
+inline float frexp(float x, int* n) { return __builtin_frexpf(x, n); }
+inline double frexp(double x, int* n) { return __builtin_frexp(x, n); }
 inline float ldexp(float x, int n) { return __builtin_ldexpf(x, n); }
 inline double ldexp(double x, int n) { return __builtin_ldexp(x, n); }
-template <typename T> inline T abs(T x) { return x < 0 ? -x : x; }
+inline float abs(float x) { return __builtin_fabsf(x); }
+inline double abs(double x) { return __builtin_fabs(x); }
 template <typename T> inline T min(T a, T b) { return b < a ? b : a; }
 template <typename T> inline T max(T a, T b) { return a < b ? b : a; }
-template <typename T> inline bool isnan(T x) { return x != x; }
+inline bool isnan(double x) { return x != x; }
+inline bool isinf(double x) { return __builtin_isinf(x); }
 template <typename T> inline T rsqrt(T x) { return T(1) / sqrt(x); }
 struct Index { unsigned x; };
 struct Size { long long n; long long size() const { return n; } };
@@ -271,10 +297,10 @@ def _decide_types(parameters, args):
     return types
 
 
-def _record(kind, definition, types, ndims, options):
+def _record(kind, definition, types, ndims, options, preamble=''):
     entry = {'kind': kind, 'definition': definition, 'ndims': ndims,
              'types': {k: v.name for k, v in types.items()},
-             'options': list(options)}
+             'options': list(options), 'preamble': preamble}
     kernels[json.dumps(entry, sort_keys=True)] = entry
 
 
@@ -285,8 +311,9 @@ def _ndim(arg):
 class ElementwiseKernel:
 
     def __init__(self, in_params, out_params, operation, name='kernel',
-                 options=(), **kwargs):
+                 options=(), preamble=''):
         self.definition = in_params, out_params, operation, name
+        self.preamble = preamble
         self.ins, self.outs = _parameters(in_params), _parameters(out_params)
         self.operation, self.name, self.options = operation, name, options
 
@@ -308,7 +335,8 @@ class ElementwiseKernel:
             bodies += (f'{const}{c_type(p)}* {p.name} = {p.name}_;\n' if p.raw
                        else f'{const}{c_type(p)}& {p.name} = '
                             f'{p.name}_[i * {p.name}_s];\n')
-        return (f'{typedefs} extern "C" void launch(long long n{signature})'
+        return (f'{self.preamble} {typedefs}'
+                f'extern "C" void launch(long long n{signature})'
                 '{ const Size _ind = {n};'
                 f'for (long long i = 0; i < n; ++i) {{ {bodies}'
                 f'{self.operation}; }} }}')
@@ -318,7 +346,7 @@ class ElementwiseKernel:
         given = args[n_in:]
         types = _decide_types(self.ins + self.outs[:len(given)], args)
         _record('elementwise', self.definition, types,
-                [_ndim(arg) for arg in args], self.options)
+                [_ndim(arg) for arg in args], self.options, self.preamble)
         arrays = [numpy.asarray(_unwrap(arg), p.dtype(types))
                   for p, arg in zip(self.ins, args)]
         shape = (size,) if size is not None else numpy.broadcast_shapes(
@@ -351,16 +379,17 @@ class ReductionKernel:
 
     def __init__(self, in_params, out_params, map_expr, reduce_expr,
                  post_map_expr, identity, name='kernel', reduce_type=None,
-                 options=(), **kwargs):
+                 options=(), preamble=''):
         self.definition = (in_params, out_params, map_expr, reduce_expr,
                            post_map_expr, identity, name, reduce_type)
         self.ins, (self.out,) = _parameters(in_params), _parameters(out_params)
         self.reduce_type, self.options = reduce_type, options
+        self.preamble = preamble
 
     def __call__(self, *args, axis=None, keepdims=False):
         types = _decide_types(self.ins, args)
         _record('reduction', self.definition, types,
-                [_ndim(arg) for arg in args], self.options)
+                [_ndim(arg) for arg in args], self.options, self.preamble)
         _, _, map_expr, reduce_expr, post_map_expr, identity, _, _ = (
             self.definition)
         arrays = [numpy.asarray(_unwrap(arg), p.dtype(types))
@@ -392,7 +421,7 @@ class ReductionKernel:
         out_type = C_TYPES[result.dtype.name]
         reduce_type = C_TYPES.get(self.reduce_type,
                                   self.reduce_type or out_type)
-        source = f'''{typedefs}
+        source = f'''{self.preamble} {typedefs}
             extern "C" void launch(long long n_out, long long n,
                                    {out_type}* out_{signature}) {{
                 typedef {reduce_type} _type_reduce;
@@ -533,6 +562,8 @@ def install():
         types.SimpleNamespace)
     cupy.random = _module(
         'cupy.random', seed=numpy.random.seed,
+        randint=lambda *args, **kwargs: _wrap(
+            numpy.random.randint(*args, **kwargs)),
         rand=lambda *shape, dtype=float: _wrap(
             numpy.random.rand(*shape).astype(dtype)))
     cupy.cuda = _module(

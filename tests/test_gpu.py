@@ -23,6 +23,8 @@ import pytest
 
 import host_cupy
 import kernels
+import recipes
+import train_mnist
 from conftest import write_idx
 from fused_adam import FusedAdam
 from net import MnistMLP
@@ -151,10 +153,12 @@ def nvrtc_source(entry):
     if reduces:
         *definition, reduce_type = definition
         kernel = cupy.ReductionKernel(*definition, reduce_type=reduce_type,
-                                      options=options)
+                                      options=options,
+                                      preamble=entry['preamble'])
         parameters = kernel._params
     else:
-        kernel = cupy.ElementwiseKernel(*definition, options=options)
+        kernel = cupy.ElementwiseKernel(*definition, options=options,
+                                        preamble=entry['preamble'])
         parameters = kernel.params
 
     ndim = max(n or 0 for n in entry['ndims'])
@@ -349,6 +353,24 @@ def test_twenty_iterations_on_a_gpu_are_those_on_the_cpu(dtype, tolerance):
         for name, param in params.items():
             numpy.testing.assert_allclose(
                 gpu_params[name].array, param.array, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('recipe', sorted(recipes.RECIPES))
+def test_recipes_train_on_a_gpu(recipe):
+    settings = {**recipes.settings(
+        train_mnist.parse_args(['--recipe', recipe])[1]), 'unit': 30}
+    device = chainer.get_device('@cupy:0')
+    numpy.random.seed(0)
+    model = recipes.make_classifier(settings, 65, 10)
+    model.to_device(device)
+    device.use()
+    optimizer = recipes.make_optimizer(settings, model)
+    x = device.send(numpy.random.rand(50, 65).astype(numpy.float32))
+    t = device.send(numpy.resize(numpy.arange(10), 50).astype(numpy.int32))
+    for _ in range(3):
+        optimizer.update(model, x, t)
+    assert numpy.isfinite(float(model.loss.array))
 
 
 @pytest.mark.gpu
