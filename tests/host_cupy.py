@@ -89,6 +89,12 @@ template <typename T> inline T max(T a, T b) { return a < b ? b : a; }
 inline bool isnan(double x) { return x != x; }
 inline bool isinf(double x) { return __builtin_isinf(x); }
 template <typename T> inline T rsqrt(T x) { return T(1) / sqrt(x); }
+template <typename T> struct Raw {
+    T* p;
+    long long width;
+    T& operator[](long long i) const { return p[i]; }
+    T& operator[](const int (&i)[2]) const { return p[i[0] * width + i[1]]; }
+};
 struct Index { unsigned x; };
 struct Size { long long n; long long size() const { return n; } };
 static Index gridDim, blockDim, blockIdx, threadIdx;
@@ -116,8 +122,8 @@ def build(source, fused=False):
     path.write_text(SHIM + source)
     library = path.with_suffix('.so')
     subprocess.run(
-        [COMPILER, '-O1', '-Wall', '-Wno-unused', '-Werror', '-shared',
-         '-fPIC', f'-ffp-contract={"fast" if fused else "off"}',
+        [COMPILER, '-O1', '-Wall', '-Wno-unused', '-Wno-narrowing', '-Werror',
+         '-shared', '-fPIC', f'-ffp-contract={"fast" if fused else "off"}',
          *(['-mfma'] if fused else []), '-o', str(library), str(path)],
         check=True)
     return ctypes.CDLL(str(library))
@@ -332,7 +338,8 @@ class ElementwiseKernel:
         bodies = ''
         for p in everything:
             const = 'const ' if p in self.ins else ''
-            bodies += (f'{const}{c_type(p)}* {p.name} = {p.name}_;\n' if p.raw
+            bodies += (f'const Raw<{const}{c_type(p)}> {p.name} = '
+                       f'{{{p.name}_, {p.name}_s}};\n' if p.raw
                        else f'{const}{c_type(p)}& {p.name} = '
                             f'{p.name}_[i * {p.name}_s];\n')
         return (f'{self.preamble} {typedefs}'
@@ -351,7 +358,8 @@ class ElementwiseKernel:
                   for p, arg in zip(self.ins, args)]
         shape = (size,) if size is not None else numpy.broadcast_shapes(
             *(a.shape for a, p in zip(arrays, self.ins) if not p.raw),
-            *(_unwrap(array).shape for array in given))
+            *(_unwrap(array).shape for array, p in zip(given, self.outs)
+              if not p.raw))
         n = int(numpy.prod(shape))
         outs = [_unwrap(array) for array in given] or [
             numpy.empty(shape, p.dtype(types)) for p in self.outs]
@@ -359,11 +367,13 @@ class ElementwiseKernel:
         operands = []
         for array, p in zip(arrays, self.ins):
             if p.raw or array.ndim == 0:
-                operands.append((numpy.ascontiguousarray(array), 0))
+                operands.append((numpy.ascontiguousarray(array),
+                                 array.shape[-1] if array.ndim == 2 else 0))
             else:
                 operands.append((numpy.ascontiguousarray(
                     numpy.broadcast_to(array, shape)), 1))
-        operands += [(copy, 1) for copy in copies_]
+        operands += [(copy, copy.shape[-1] if p.raw and copy.ndim == 2 else 1)
+                     for p, copy in zip(self.outs, copies_)]
         build(self._source(types), '--fmad=false' not in self.options).launch(
             ctypes.c_longlong(n), *(
                 value for array, step in operands

@@ -123,7 +123,8 @@ def test_nothing_is_copied_back_but_what_is_reported(training):
     where = {line.rsplit(' ', 1)[0] for line in copies}
     assert where == ONCE_AN_EPOCH
     floats = sum(n for line, n in copies.items() if 'log_report' in line)
-    assert floats == 2 * 4  # epochs, columns
+    log = json.loads((training[2] / 'gpu' / 'log').read_text())
+    assert floats <= sum(map(len, log))
 
 
 @needs_compiler
@@ -331,7 +332,7 @@ def twenty_iterations(device, dtype):
     for batch in zip(x, t):
         optimizer.update(model, *map(device.send, batch))
         losses.append(float(model.loss.array))
-    model.to_cpu()
+    model.to_device('@numpy')
     return losses, dict(model.namedparams())
 
 
