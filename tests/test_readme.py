@@ -3,6 +3,7 @@ import re
 import sys
 
 import chainer_compat  # noqa: F401  (before chainer)
+import numpy
 import pytest
 
 import train_mnist
@@ -14,9 +15,11 @@ sys.path.append(str(ROOT / 'results'))
 import summarize  # noqa: E402  (not a module of the project)
 
 
-def test_the_table_of_results_is_that_of_the_logs():
-    paths = sorted((ROOT / 'results').glob('binarized_seed_*.json'))
-    assert len(paths) == 5
+@pytest.mark.parametrize(('name', 'n_seeds'), [
+    ('binarized', 5), ('fashion_mnist', 3)])
+def test_the_table_of_results_is_that_of_the_logs(name, n_seeds):
+    paths = sorted((ROOT / 'results').glob(f'{name}_seed_*.json'))
+    assert len(paths) == n_seeds
     assert summarize.table(summarize.read_logs(paths)) in README
 
 
@@ -45,3 +48,23 @@ def test_links_and_pictures_lead_somewhere(target):
 
 def test_no_placeholder_is_left():
     assert not re.search(r'@[A-Z]+@|TODO|FIXME', README)
+
+
+def test_the_lines_for_other_peoples_nets_train():
+    code, = re.findall(r'```python\n(import chainer_compat.*?)```', README,
+                       re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 15
+    names = {}
+    exec(code, names)
+    model, optimizer = names['model'], names['optimizer']
+    random = numpy.random.RandomState(0)
+    t = numpy.resize(numpy.arange(10), 200).astype(numpy.int32)
+    patterns = random.rand(10, 1, 14, 14)
+    x = (patterns[t] + .3 * random.rand(200, 1, 14, 14)).astype(numpy.float32)
+    losses = []
+    for _ in range(15):
+        optimizer.update(model, x, t)
+        losses.append(float(model.loss.array))
+    assert losses[-1] < .6 * losses[0]
+    for param in model.params():
+        assert abs(param.array).max() <= 1
