@@ -35,6 +35,13 @@ class ArrayIterator(iterators.SerialIterator):
 
     next = __next__
 
+    def serialize(self, serializer):
+        try:
+            super().serialize(serializer)
+        except ValueError as e:
+            raise ValueError('its order of the examples is not one of '
+                             f'{len(self.dataset)}') from e
+
 
 def send_dataset(dataset, device):
     """Returns a dataset of arrays with its arrays on the device.

@@ -59,6 +59,9 @@ class BatchNormalization(L.BatchNormalization):
             batch's own statistics as well, and leaves the running ones alone.
         args, kwargs: Those of :class:`chainer.links.BatchNormalization`.
 
+    Attributes:
+        impl_selector (callable): Chooses what computes in training.
+
     Reference: S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep
     Network Training by Reducing Internal Covariate Shift", arXiv:1502.03167.
     """
@@ -66,6 +69,7 @@ class BatchNormalization(L.BatchNormalization):
     def __init__(self, *args, evaluate_with_batch=False, **kwargs):
         super().__init__(*args, **kwargs)
         self.evaluate_with_batch = evaluate_with_batch
+        self.impl_selector = _select_impl
 
     def forward(self, x, **kwargs):
         if self.evaluate_with_batch and not chainer.config.train:
@@ -77,6 +81,6 @@ class BatchNormalization(L.BatchNormalization):
             return super().forward(x, **kwargs)
         function = batch_normalization.BatchNormalization(
             self.eps, self.avg_mean, self.avg_var, self.decay, self.axis,
-            impl_selector=_select_impl)
+            impl_selector=self.impl_selector)
         y, = function.apply((x, self.gamma, self.beta))
         return y

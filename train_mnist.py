@@ -15,6 +15,7 @@ import numpy
 
 import kernels
 import mnist
+import multi_node
 import recipes
 import reports
 import snapshots
@@ -45,6 +46,9 @@ def parse_args(argv=None):
     parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
                         metavar='ID',
                         help='id of the GPU; -1 is the CPU')
+    parser.add_argument('--mpi', action='store_true',
+                        help='be one of several processes, under mpiexec; '
+                             'the mini-batch is that of each')
     parser.add_argument('--data', '-d', metavar='DIR',
                         help="folder of a data set in MNIST's format: the "
                              'four IDX files, gzipped or not; by default the '
@@ -117,7 +121,7 @@ def get_data(settings, folder=None):
     return train, {'validation': held_out, 'test': test}
 
 
-def make_trainer(args, device, train, evaluated):
+def make_trainer(args, device, train, evaluated, world):
     settings = recipes.settings(args)
     model = recipes.make_classifier(
         settings, *mnist.sizes(train, *evaluated.values()))
@@ -125,7 +129,8 @@ def make_trainer(args, device, train, evaluated):
     device.use()
     optimizer = recipes.make_optimizer(settings, model)
 
-    train_iter = ArrayIterator(send_dataset(train, device), args.batchsize)
+    train_iter = ArrayIterator(
+        send_dataset(world.scatter(train), device), args.batchsize)
     updater = training.updaters.StandardUpdater(
         train_iter, optimizer, converter=send_arrays, device=device)
     trainer = training.Trainer(updater, (args.epoch, 'epoch'), out=args.out)
@@ -133,7 +138,7 @@ def make_trainer(args, device, train, evaluated):
     for name, dataset in evaluated.items():
         # Where a batch's own statistics count, it is of the training's size.
         iterator = ArrayIterator(
-            send_dataset(dataset, device),
+            send_dataset(world.share(dataset), device),
             args.batchsize if args.evaluation == 'batch'
             else EVALUATION_BATCHSIZE, repeat=False, shuffle=False)
         trainer.extend(ExactEvaluator(
@@ -212,6 +217,11 @@ def stop_on_ctrl_c(trainer):
 
 def main():
     parser, args = parse_args()
+    with multi_node.join(args, parser) as world:
+        run(parser, args, world)
+
+
+def run(parser, args, world):
     try:
         if args.summary:
             n_in, n_out = (mnist.sizes(*mnist.get_idx(args.data))
@@ -223,7 +233,8 @@ def main():
             check_matplotlib('a run without --noplot')
         train, evaluated = get_data(recipes.settings(args), args.data)
         set_seed(args.seed, device)
-        trainer = make_trainer(args, device, train, evaluated)
+        trainer = make_trainer(args, device, train, evaluated, world)
+        world.connect(trainer)
         snapshot = args.resume
         if args.autoload:
             snapshot = snapshots.newest(args.out)
@@ -235,6 +246,7 @@ def main():
     except MemoryError as e:
         parser.error(
             f'--unit={args.unit} needs more memory than there is: {e}')
+    world.synchronize(trainer)
 
     with open(os.path.join(args.out, 'args.json'), 'w') as f:
         json.dump(vars(args), f, indent=4)
@@ -246,6 +258,9 @@ def main():
             args.data, *mnist.sizes(train, *evaluated.values())))
     print(f'# unit: {args.unit}')
     print(f'# Minibatch-size: {args.batchsize}')
+    if args.mpi:
+        print(f'# processes: {world.size}, '
+              f'{world.size * args.batchsize} images in an iteration')
     print(f'# epoch: {args.epoch}')
     if args.recipe != 'binarized':
         print(f'# recipe: {args.recipe}')

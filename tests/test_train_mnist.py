@@ -97,7 +97,7 @@ def test_args_json_holds_every_argument(two_epochs):
     assert json.loads((two_epochs[1] / 'args.json').read_text()) == {
         'batchsize': 500, 'epoch': 2, 'unit': 20, 'gpu': -1, 'out': 'result',
         'resume': None, 'autoload': False, 'frequency': 1, 'seed': 0,
-        'noplot': False, 'summary': False, 'data': None}
+        'noplot': False, 'summary': False, 'data': None, 'mpi': False}
 
 
 def test_the_graph_shows_the_quantized_functions(two_epochs):
@@ -244,7 +244,7 @@ def test_help_names_every_flag_and_its_default(tmp_path):
     assert process.returncode == 0
     for flag in ('--batchsize', '--epoch', '--unit', '--gpu', '--out',
                  '--resume', '--autoload', '--frequency', '--seed',
-                 '--noplot', '--summary', '--data'):
+                 '--noplot', '--summary', '--data', '--mpi'):
         assert flag in process.stdout
     assert '(default: 100)' in process.stdout
 
