@@ -195,7 +195,11 @@ def check(others):
             flags.append(flag if value is True else f'--no-{name}')
         elif value is not None:
             flags.append(f'{flag}={value}')
-    return vars(parser.parse_args(flags))
+    settings = vars(parser.parse_args(flags))
+    for name, value in settings.items():
+        if value != others[name]:
+            raise ValueError(f'settings: {name} is {others[name]!r}')
+    return settings
 
 
 def make_net(settings, n_in, n_out):
