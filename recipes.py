@@ -193,7 +193,7 @@ def check(others):
         value = others[name]
         if isinstance(default, bool):
             flags.append(flag if value is True else f'--no-{name}')
-        elif value is not None:
+        elif value is not None or default is not None:
             flags.append(f'{flag}={value}')
     settings = vars(parser.parse_args(flags))
     for name, value in settings.items():
