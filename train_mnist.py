@@ -18,7 +18,6 @@ import mnist
 import recipes
 import reports
 import snapshots
-import summary
 from array_iterator import ArrayIterator, send_arrays, send_dataset
 from command_line import (
     ArgumentParser, check_gpu, check_matplotlib, integer, make_folder)
@@ -204,7 +203,7 @@ def stop_on_ctrl_c(trainer):
 def main():
     parser, args = parse_args()
     if args.summary:
-        print(summary.table([784, *[args.unit] * args.layers, 10]))
+        print(recipes.summarize(recipes.settings(args), 784, 10))
         return
     try:
         device = get_device(args.gpu)

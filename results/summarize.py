@@ -117,12 +117,13 @@ def bits():
     rows = []
     for name, quantizer in BITS.items():
         logs = read_runs(name)[:3]
+        seconds = [log[-1]['elapsed_time'] / len(log) for log in logs]
         rows.append([
             f'`{quantizer}`', str(len(logs)),
             plus_minus([error(log[-1]) for log in logs], 2) + ' %',
             plus_minus([100 * (1 - log[-1]['main/accuracy'])
                         for log in logs], 2) + ' %',
-            f'{statistics.median(log[-1]["elapsed_time"] / len(log) for log in logs):.1f}'])
+            f'{statistics.median(seconds):.1f}'])
     return markdown(['weights and activations', 'seeds', 'test error',
                      'training error', 's/epoch'], rows)
 
