@@ -4,7 +4,7 @@ A quantizer is called with an array and returns one of the same shape and
 dtype; ``bits`` is what it needs for a value (``None``: a float), ``is_binary``
 tells whether all are +-1, and ``str`` is its name on the command line. Its
 gradient is straight-through whatever the rule: see :func:`~qst.qst` for
-activations and :func:`~function_quantized_linear.quantized_linear` for weights.
+activations, :func:`~function_quantized_linear.quantized_linear` for weights.
 In all of them NaN stays NaN, so that a run that diverges shows it.
 
 Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,

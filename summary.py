@@ -2,12 +2,12 @@ def table(sizes, weight_bits=1, activation_bits=1):
     """Returns a table of a quantized multi-layer perceptron's layers.
 
     In the form that users of Larq know: for each layer its output, the number
-    of its parameters of 1 and of 32 bits, their memory, and its
-    multiply-accumulates with binary and with real inputs, for one image; then
-    totals, beside the same net in float32. A linear layer has weights W of 1
-    bit, or of as many as there are, and a 32-bit bias b, batch normalization
-    32-bit gamma, beta, mean and variance. The first layer's inputs are pixels of 8 bits, so that its
-    multiply-accumulates are real ones, as in Larq.
+    of its parameters of 1 and of 32 bits, their memory, and its multiply-
+    accumulates with binary and with real inputs, for one image; then totals,
+    beside the same net in float32. A linear layer has weights W of 1 bit, or
+    of as many as there are, and a 32-bit bias b, batch normalization 32-bit
+    gamma, beta, mean and variance. The first layer's inputs are pixels of 8
+    bits, so that its multiply-accumulates are real ones, as in Larq.
 
     Args:
         sizes (list of int): Size of an input vector, then the number of units
