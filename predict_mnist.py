@@ -186,7 +186,7 @@ def run(args):
     packed, chainer_net, is_export = read_model(args.model)
     net = packed or chainer_net
     if args.summary:
-        print(summary.table(net.sizes))
+        print(summary.table(net.sizes) if packed else chainer_net.summary())
         return
     n_in, n_classes, name, test = 784, 10, 'MNIST', None
     if args.data:

@@ -13,6 +13,7 @@ import chainer.functions as F
 import chainer.links as L
 
 import quantizers
+import summary
 from command_line import integer, number
 from fused_adam import FusedAdam
 from link_batch_normalization import BatchNormalization
@@ -193,9 +194,13 @@ def check(others):
         value = others[name]
         if isinstance(default, bool):
             flags.append(flag if value is True else f'--no-{name}')
-        elif value is not None:
+        elif value is not None or default is not None:
             flags.append(f'{flag}={value}')
-    return vars(parser.parse_args(flags))
+    settings = vars(parser.parse_args(flags))
+    for name, value in settings.items():
+        if value != others[name]:
+            raise ValueError(f'settings: {name} is {others[name]!r}')
+    return settings
 
 
 def make_net(settings, n_in, n_out):
@@ -229,6 +234,14 @@ def make_net(settings, n_in, n_out):
         normalization=functools.partial(
             normalization, decay=settings['normalization_decay'],
             eps=settings['normalization_eps']))
+
+
+def summarize(settings, n_in, n_out):
+    """Returns a table of the network of these settings; see ``summary``."""
+    bits = [quantizers.parse(settings[f'{name}_quantizer']).bits or 32
+            for name in ('weight', 'activation')]
+    return summary.table(
+        [n_in, *[settings['unit']] * settings['layers'], n_out], *bits)
 
 
 def make_classifier(settings, n_in, n_out):

@@ -19,7 +19,6 @@ import multi_node
 import recipes
 import reports
 import snapshots
-import summary
 from array_iterator import ArrayIterator, send_arrays, send_dataset
 from command_line import (
     ArgumentParser, check_gpu, check_matplotlib, integer, make_folder)
@@ -226,7 +225,7 @@ def run(parser, args, world):
         if args.summary:
             n_in, n_out = (mnist.sizes(*mnist.get_idx(args.data))
                            if args.data else (784, 10))
-            print(summary.table([n_in, *[args.unit] * args.layers, n_out]))
+            print(recipes.summarize(recipes.settings(args), n_in, n_out))
             return
         device = get_device(args.gpu)
         if not args.noplot:

@@ -218,5 +218,5 @@ def test_an_order_of_other_examples_is_refused():
     state = serializers.DictionarySerializer()
     state.save(iterator(10))
     serializers.NpzDeserializer(state.target).load(iterator(10))
-    with pytest.raises(ValueError, match='order of .* is not one of 5'):
+    with pytest.raises(ValueError, match='not one of 5'):
         serializers.NpzDeserializer(state.target).load(iterator(5))
