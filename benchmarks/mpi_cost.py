@@ -117,7 +117,7 @@ def main():
     parser.add_argument('--unit', type=int, default=1000)
     parser.add_argument('--steps', type=int, default=100)
     parser.add_argument('--model', type=float, nargs=2, metavar=('A', 'B'))
-    parser.add_argument('--bytes', type=int, default=7268440)
+    parser.add_argument('--bytes', type=int, default=7264440)
     parser.add_argument('--messages', type=int, default=18)
     args = parser.parse_args()
     if args.model:
