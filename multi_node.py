@@ -290,7 +290,7 @@ def join(args, parser):
         else:
             sys.stdout = _NoTerminal(sys.stdout)
         yield world
-        if world.rank == 0 and not world.is_synchronized:
+        if not world.is_synchronized:  # There was nothing to train.
             world.mpi.bcast(None)
     except BaseException as e:
         code = (e.code if isinstance(e, SystemExit)

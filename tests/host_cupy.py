@@ -12,6 +12,7 @@ The report, a JSON file, says what a program has used: the kernels with their
 types, the names of the module and of its arrays, and, by the line of the
 project or of Chainer that asked for it, the copies from the device.
 """
+import atexit
 import collections
 import contextlib
 import ctypes
@@ -111,7 +112,9 @@ C_TYPES = {
 
 @functools.cache
 def folder():
-    return pathlib.Path(tempfile.mkdtemp(prefix='host_cupy'))
+    path = tempfile.mkdtemp(prefix='host_cupy')
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return pathlib.Path(path)
 
 
 @functools.cache
@@ -629,8 +632,6 @@ def main(path, program, *arguments):
     finally:
         with open(path, 'w') as f:
             json.dump(report(), f)
-        with contextlib.suppress(OSError):
-            shutil.rmtree(folder())
 
 
 if __name__ == '__main__':
