@@ -218,13 +218,22 @@ def _add_wrapping_of_padding(module):
 
 
 @contextlib.contextmanager
+def _ignoring(message):
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message, UserWarning)
+        yield
+
+
+@contextlib.contextmanager
 def _say_nothing_of_cudnn(module):
     """S7: a warning that cuDNN is missing, which CuPy 14 no longer serves.
 
     backends/cuda.py:154 gives it once, at the first kernel that is defined:
     with CuPy 14 that is during each import of Chainer, and can't be helped.
+    CuPy 13 looks for the library, and warns itself.
     """
-    yield
+    with _ignoring(r'\s*cudnn library could not be loaded'):
+        yield
     module.check_cuda_available._already_warned = True
 
 
@@ -235,9 +244,7 @@ def _say_nothing_of_nccl(module):
     training/updaters/multiprocess_parallel_updater.py:15 looks for it, and
     CuPy warns where its wheels do not bring it along.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            'ignore', r'\s*nccl library could not be loaded', UserWarning)
+    with _ignoring(r'\s*nccl library could not be loaded'):
         yield
 
 
