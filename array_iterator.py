@@ -4,6 +4,7 @@ from chainer import backend
 from chainer import datasets
 from chainer import iterators
 from chainer.iterators import _statemachine
+import numpy
 
 
 class ArrayIterator(iterators.SerialIterator):
@@ -34,6 +35,15 @@ class ArrayIterator(iterators.SerialIterator):
         return tuple(array[indices] for array in arrays)
 
     next = __next__
+
+    def serialize(self, serializer):
+        super().serialize(serializer)
+        n = len(self.dataset)
+        order = self._state.order
+        if not 0 <= self.current_position < max(n, 1) or (
+                order is not None
+                and not numpy.array_equal(numpy.sort(order), range(n))):
+            raise ValueError('the order of the examples is damaged')
 
 
 def send_dataset(dataset, device):

@@ -1,9 +1,8 @@
-import os
 import re
-import tempfile
 
 import numpy
 
+import files
 import kernels
 from npz_reader import NpzReader
 
@@ -292,12 +291,7 @@ class PackedMLP:
         arrays[f'l{i}/W'] = self.output.words.astype('<u8')
         arrays[f'l{i}/norm'] = numpy.stack(
             self.output.norm.vectors).astype('<f4')
-        folder, name = os.path.split(os.path.abspath(path))
-        with tempfile.TemporaryDirectory(dir=folder, prefix='.') as temporary:
-            new = os.path.join(temporary, name)
-            with open(new, 'wb') as f:
-                numpy.savez(f, **arrays)
-            os.replace(new, path)
+        files.write(path, lambda f: numpy.savez(f, **arrays))
 
     @classmethod
     def load(cls, path):

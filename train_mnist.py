@@ -1,9 +1,15 @@
 #!/usr/bin/env python
 """Trains a multi-layer perceptron with binarized weights and activations."""
+import interruption
+
+if __name__ == '__main__':
+    # From here on: the imports below take a second.
+    interruption.quit_on_signal()
+
 import argparse
+import contextlib
 import json
 import os
-import signal
 import sys
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
@@ -13,14 +19,17 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
+import divergence
+import files
 import kernels
 import mnist
 import reports
+import run_folder
 import snapshots
 import summary
 from array_iterator import ArrayIterator, send_arrays, send_dataset
 from command_line import (
-    ArgumentParser, check_gpu, check_matplotlib, integer, make_folder)
+    ArgumentParser, check_gpu, check_matplotlib, integer, print_any_name)
 from exact_evaluator import ExactEvaluator
 from fused_adam import FusedAdam
 from net import MnistMLP
@@ -97,10 +106,13 @@ def make_trainer(args, device, train, test):
 
     trainer.extend(ExactEvaluator(
         test_iter, model, converter=send_arrays, device=device))
-    trainer.extend(extensions.DumpGraph('main/loss'))
-    trainer.extend(snapshots.RandomState())
-    trainer.extend(snapshots.snapshot(), trigger=(args.frequency, 'epoch'))
-    trainer.extend(extensions.LogReport())
+    trainer.extend(divergence.check, name='divergence',
+                   trigger=divergence.is_due, priority=divergence.PRIORITY)
+    trainer.extend(reports.DumpGraph('main/loss'))
+    trainer.extend(snapshots.RandomState(args.seed, device.xp))
+    trainer.extend(snapshots.save, name='snapshot', priority=-100,
+                   trigger=snapshots.every(args.frequency, args.epoch))
+    trainer.extend(reports.LogReport())
     if not args.noplot:
         for value in 'loss', 'accuracy':
             trainer.extend(reports.PlotReport(
@@ -117,28 +129,13 @@ def make_trainer(args, device, train, test):
     return trainer
 
 
-def stop_on_ctrl_c(trainer):
-    """Lets Ctrl-C end the trainer after the iteration, a second one at once.
-
-    Python raises KeyboardInterrupt wherever it is, and loses it where that is
-    a destructor or a callback.
-    """
-    received = []
-
-    def remember(number, frame):
-        received.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def stop(trainer):
-        if received:
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, remember)
-    trainer.extend(stop, name='stop_on_ctrl_c', trigger=lambda _: True,
-                   priority=-200)
-
-
 def main():
+    print_any_name()
+    with contextlib.ExitStack() as stack:
+        run(stack)
+
+
+def run(stack):
     parser, args = parse_args()
     if args.summary:
         print(summary.table([784, args.unit, args.unit, 10]))
@@ -154,40 +151,63 @@ def main():
         set_seed(args.seed, device)
         trainer = make_trainer(args, device, train, test)
         snapshot = args.resume
-        if args.autoload:
-            snapshot = snapshots.newest(args.out)
         if snapshot:
             snapshots.load(snapshot, trainer)
-        make_folder(args.out, '--out')
-    except ValueError as e:
+            if is_finished(args, trainer, snapshot):
+                return
+        # What is continued is no earlier run.
+        go_on = args.autoload or snapshots.is_newest(snapshot, args.out)
+        moved = stack.enter_context(run_folder.claim(args.out, go_on))
+        if args.autoload:
+            snapshot = snapshots.load_newest(
+                args.out, trainer, parser.warn)
+            if is_finished(args, trainer, snapshot):
+                return
+    except (OSError, ValueError) as e:
         parser.error(e)
     except MemoryError as e:
         parser.error(
             f'--unit={args.unit} needs more memory than there is: {e}')
 
-    with open(os.path.join(args.out, 'args.json'), 'w') as f:
-        json.dump(vars(args), f, indent=4)
-        f.write('\n')
+    try:
+        run_trainer(args, trainer, device, snapshot, moved)
+    except FloatingPointError as e:
+        newest = next(iter(snapshots.find(args.out)), 'none')
+        parser.error(f'{e}; the last good snapshot: {newest}')
+    except OSError as e:
+        if e.filename is None:
+            # Python writes the rest of the output at its end: not again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        parser.error(f'cannot write {e.filename or "the output"}: '
+                     f'{e.strerror or e}')
 
+
+def is_finished(args, trainer, snapshot):
+    """Tells, in a line as well, whether there is nothing left to train."""
+    if trainer.updater.epoch < args.epoch:
+        return False
+    print(f'{snapshot} is at epoch {trainer.updater.epoch} already; '
+          'a larger --epoch goes on from there', flush=True)
+    return True
+
+
+def run_trainer(args, trainer, device, snapshot, moved):
     print(f'GPU: {args.gpu}')
     print(f'# unit: {args.unit}')
     print(f'# Minibatch-size: {args.batchsize}')
     print(f'# epoch: {args.epoch}')
     print(f'# kernels: {kernels.description(device.xp)}')
+    if snapshot:
+        print(f'# going on from: {snapshot}')
+    if moved:
+        print(f'# earlier run: renamed to {moved}')
     print('', flush=True)
 
-    if trainer.updater.epoch >= args.epoch:
-        print(f'{snapshot} is at epoch {trainer.updater.epoch} already; '
-              'a larger --epoch goes on from there')
-        return
-    stop_on_ctrl_c(trainer)
-    try:
-        with kernels.own_cores():
-            trainer.run()
-    except KeyboardInterrupt:
-        print('interrupted; --autoload goes on from the last snapshot',
-              file=sys.stderr)
-        sys.exit(130)
+    files.write(os.path.join(args.out, 'args.json'), lambda f: f.write(
+        (json.dumps(vars(args), indent=4) + '\n').encode()))
+    interruption.stop_on_signal(trainer, snapshots.save)
+    with kernels.own_cores():
+        trainer.run(show_loop_exception_msg=False)
 
 
 if __name__ == '__main__':
