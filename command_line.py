@@ -35,6 +35,21 @@ def integer(lowest, highest=None):
     return parse
 
 
+def number(lowest, highest):
+    """Returns an argument type: the numbers from lowest to highest."""
+    def parse(text):
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f'must be a number, got {text!r}') from None
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(
+                f'must be from {lowest} to {highest}, got {text}')
+        return value
+    return parse
+
+
 def print_any_name():
     """Lets print take any file name: bytes and letters that it cannot show."""
     if hasattr(sys.stdout, 'reconfigure'):

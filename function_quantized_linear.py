@@ -5,10 +5,17 @@ from chainer import utils
 from chainer.utils import type_check
 
 import kernels
+from quantize_gradient import quantize_gradient
+from quantizers import Binary
+
+_BINARY = Binary()
 
 
 class QuantizedLinearFunction(function_node.FunctionNode):
-    """Linear function of binarized weights; see :func:`quantized_linear`."""
+    """Linear function of quantized weights; see :func:`quantized_linear`."""
+
+    def __init__(self, quantizer):
+        self.quantizer = quantizer
 
     def check_type_forward(self, in_types):
         n_in = in_types.size()
@@ -34,8 +41,11 @@ class QuantizedLinearFunction(function_node.FunctionNode):
     def forward(self, inputs):
         self.retain_inputs((0, 1))
         x, W, *b = inputs
-        self.Wq = kernels.binarize(W)
-        y = kernels.binary_dot(x, self.Wq)
+        self.Wq = self.quantizer(W)
+        if self.quantizer.is_binary:
+            y = kernels.binary_dot(x, self.Wq)
+        else:
+            y = kernels.dot(x, self.Wq.T).astype(x.dtype, copy=False)
         if b:
             y += b[0]
         return y,  # (N, n_in) -> (N, n_out)
@@ -43,14 +53,16 @@ class QuantizedLinearFunction(function_node.FunctionNode):
     def backward(self, indexes, grad_outputs):
         x, W = self.get_retained_inputs()
         gy, = grad_outputs
-        return QuantizedLinearGrad(self.Wq, indexes).apply((x, W, gy))
+        return QuantizedLinearGrad(
+            self.Wq, self.quantizer.is_binary, indexes).apply((x, W, gy))
 
 
 class QuantizedLinearGrad(function_node.FunctionNode):
     """Those of gx, gW and gb that are asked for, as functions of x, W, gy."""
 
-    def __init__(self, Wq, indexes):
+    def __init__(self, Wq, is_binary, indexes):
         self.Wq = Wq
+        self.is_binary = is_binary
         self.indexes = indexes
 
     def forward(self, inputs):
@@ -71,7 +83,8 @@ class QuantizedLinearGrad(function_node.FunctionNode):
         gx, gW, ggy = [], [], []
         if ggx is not None:  # gx = gy Wq, and straight through Wq
             gW.append(F.cast(F.matmul(gy, ggx, transa=True), W.dtype))
-            ggy.append(quantized_linear(ggx, W))
+            ggy.append(quantized_linear(
+                ggx, W, quantizer=_Quantized(self.Wq, self.is_binary)))
         if ggW is not None:  # gW = gy^T x
             ggW = F.cast(ggW, x.dtype)
             gx.append(F.matmul(gy, ggW))
@@ -83,16 +96,30 @@ class QuantizedLinearGrad(function_node.FunctionNode):
                      for terms in (gx, gW, ggy))
 
 
-def quantized_linear(x, W, b=None, n_batch_axes=1):
-    """Linear function with binarized weights.
+class _Quantized:
+    """Quantizer of weights that are quantized already: none is drawn anew."""
+
+    def __init__(self, Wq, is_binary):
+        self.Wq = Wq
+        self.is_binary = is_binary
+
+    def __call__(self, W):
+        return self.Wq
+
+
+def quantized_linear(x, W, b=None, n_batch_axes=1, quantizer=_BINARY,
+                     gradient_quantizer=None):
+    """Linear function with quantized weights.
 
     Forward, with x and b as they come:
 
-    .. math:: y = x W_q^T + b,
-        \\quad W_q = +1 \\text{ if } W \\ge 0 \\text{ else } -1.
+    .. math:: y = x W_q^T + b;
+
+    :math:`W_q` is ``quantizer(W)``, by default the deterministic binarization
+    of the paper, :math:`+1 \\text{ if } W \\ge 0 \\text{ else } -1`.
 
     Backward, the straight-through estimator takes the gradient with respect
-    to the binarized weights for that of the latent ones. It is not masked: a
+    to the quantized weights for that of the latent ones. It is not masked: a
     mask would hold a weight that has reached +1 or -1 there for good
     (:class:`~weight_clip.WeightClip` keeps the weights in [-1, 1] instead).
 
@@ -101,7 +128,7 @@ def quantized_linear(x, W, b=None, n_batch_axes=1):
         \\quad g_b = \\sum_i g_{y,i}.
 
     In W, 0 and -0.0 give +1, and NaN stays NaN: it reaches the loss. W is
-    binarized once for forward and backward together.
+    quantized once for forward and backward together.
 
     Args:
         x (:class:`~chainer.Variable` or :ref:`ndarray`): Input of shape
@@ -113,6 +140,9 @@ def quantized_linear(x, W, b=None, n_batch_axes=1):
         b (:class:`~chainer.Variable` or :ref:`ndarray`): Bias of shape (M,)
             and x's dtype, or ``None``.
         n_batch_axes (int): Number of batch axes, 1 by default.
+        quantizer (callable): One of ``quantizers``.
+        gradient_quantizer (callable): One of ``quantizers``, which rounds
+            g_y, see :func:`~quantize_gradient.quantize_gradient`; or ``None``.
 
     Returns:
         ~chainer.Variable: Output of shape (s_1, ..., s_{n_batch_axes}, M) and
@@ -148,8 +178,10 @@ def quantized_linear(x, W, b=None, n_batch_axes=1):
     if x.ndim > 2 or n_batch_axes > 1:
         size = utils.size_of_shape(x.shape[n_batch_axes:])
         x = F.reshape(x, (utils.size_of_shape(batch_shape), size))
-    y, = QuantizedLinearFunction().apply(
+    y, = QuantizedLinearFunction(quantizer).apply(
         (x, W) if b is None else (x, W, b))
+    if gradient_quantizer is not None:
+        y = quantize_gradient(y, gradient_quantizer)
     if n_batch_axes > 1:
         y = F.reshape(y, (*batch_shape, y.shape[1]))
     return y

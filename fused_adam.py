@@ -4,15 +4,11 @@ from chainer.optimizers.adam import AdamRule
 import numpy
 
 import kernels
-from weight_clip import WeightClip
+from fused_clip import FusedClip, FusedClipRule
 
 
-class FusedAdamRule(AdamRule):
+class FusedAdamRule(FusedClipRule, AdamRule):
     """Update rule of :class:`FusedAdam`."""
-
-    # The hook to apply in the update, and whether the update has done so.
-    clip = None
-    clipped = False
 
     def update_core_cpu(self, param):
         if not self._update_fused(param):
@@ -32,18 +28,14 @@ class FusedAdamRule(AdamRule):
                 # An eps that underflows: Chainer's code complains.
                 or (hp.eps != 0 and param.dtype.type(hp.eps) == 0)):
             return False
-        limits = {}
-        # A hook of this rule alone runs before those of the optimizer.
-        if self.clip is not None and not self._hookable._post_update_hooks:
-            limits = {'lower': self.clip.lower, 'upper': self.clip.upper}
-            self.clipped = True
         kernels.adam(
             param.array, param.grad, self.state['m'], self.state['v'],
-            self.alpha_t, hp.beta1, hp.beta2, hp.eps, hp.eta, **limits)
+            self.alpha_t, hp.beta1, hp.beta2, hp.eps, hp.eta,
+            **self.limits(param))
         return True
 
 
-class FusedAdam(optimizers.Adam):
+class FusedAdam(FusedClip, optimizers.Adam):
     """Adam that updates and clips each parameter in one pass over memory.
 
     :class:`chainer.optimizers.Adam` with the same hyperparameters, state and
@@ -64,25 +56,3 @@ class FusedAdam(optimizers.Adam):
 
     def create_update_rule(self):
         return FusedAdamRule(self.hyperparam)
-
-    def update(self, lossfun=None, *args, **kwds):
-        hook = next(iter(self._hookable._post_update_hooks.values()), None)
-        clip = hook if type(hook) is WeightClip else None
-        for rule in self._fused_rules():
-            rule.clip = clip
-            rule.clipped = False
-        super().update(lossfun, *args, **kwds)
-
-    def call_hook(self, hook):
-        if type(hook) is not WeightClip:
-            super().call_hook(hook)
-            return
-        for param in self.target.params():
-            rule = param.update_rule
-            if not (getattr(rule, 'clipped', False) and rule.clip is hook):
-                hook(rule, param)
-
-    def _fused_rules(self):
-        for param in self.target.params():
-            if isinstance(param.update_rule, FusedAdamRule):
-                yield param.update_rule

@@ -1,5 +1,6 @@
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer
+import chainer.functions as F
 import chainer.links as L
 from chainer.functions.normalization import batch_normalization
 import numpy
@@ -51,11 +52,23 @@ class BatchNormalization(L.BatchNormalization):
     parameters, snapshots and results. For a batch of vectors on the CPU its
     training mode runs on this project's kernels, else on Chainer's functions.
 
+    Args:
+        evaluate_with_batch (bool): If ``True``, evaluation normalizes by the
+            batch's own statistics as well, and leaves the running ones alone.
+        args, kwargs: Those of :class:`chainer.links.BatchNormalization`.
+
     Reference: S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep
     Network Training by Reducing Internal Covariate Shift", arXiv:1502.03167.
     """
 
+    def __init__(self, *args, evaluate_with_batch=False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.evaluate_with_batch = evaluate_with_batch
+
     def forward(self, x, **kwargs):
+        if self.evaluate_with_batch and not chainer.config.train:
+            return F.batch_normalization(
+                x, self.gamma, self.beta, eps=self.eps, axis=self.axis)
         if (not chainer.config.train or chainer.config.in_recomputing
                 or kwargs.get('finetune') or self.avg_mean is None
                 or self.gamma is None or self.beta is None):

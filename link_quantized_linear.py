@@ -3,14 +3,16 @@ import chainer.links as L
 from chainer import utils
 
 from function_quantized_linear import quantized_linear
+from quantizers import Binary
 
 
 class QuantizedLinear(L.Linear):
-    """Linear layer with binarized weights and a straight-through gradient.
+    """Linear layer with quantized weights and a straight-through gradient.
 
     :class:`chainer.links.Linear` whose forward is
     :func:`~function_quantized_linear.quantized_linear`: ``W`` holds the latent
-    real weights, of which the forward sees only the sign. All else is that of
+    real weights, of which the forward sees only the sign, or what another
+    quantizer makes of them. All else is that of
     :class:`~chainer.links.Linear`, so that either can take the other's place.
 
     Args:
@@ -24,6 +26,9 @@ class QuantizedLinear(L.Linear):
             N(0, 1/in_size).
         initial_bias (:ref:`initializer <initializer>`): Initializer of b, or
             an array of shape (out_size,). By default b is zero.
+        quantizer (callable): One of ``quantizers``.
+        gradient_quantizer (callable): One of ``quantizers``, for the upstream
+            gradient, or ``None``.
 
     Attributes:
         W (~chainer.Parameter): Latent weights, (out_size, in_size).
@@ -43,6 +48,12 @@ class QuantizedLinear(L.Linear):
 
     """
 
+    def __init__(self, in_size, out_size=None, nobias=False, initialW=None,
+                 initial_bias=None, quantizer=None, gradient_quantizer=None):
+        super().__init__(in_size, out_size, nobias, initialW, initial_bias)
+        self.quantizer = quantizer or Binary()
+        self.gradient_quantizer = gradient_quantizer
+
     def forward(self, x, n_batch_axes=1):
         """Applies the layer.
 
@@ -58,4 +69,6 @@ class QuantizedLinear(L.Linear):
         if self.W.array is None:
             self._initialize_params(
                 utils.size_of_shape(x.shape[n_batch_axes:]))
-        return quantized_linear(x, self.W, self.b, n_batch_axes=n_batch_axes)
+        return quantized_linear(
+            x, self.W, self.b, n_batch_axes, self.quantizer,
+            self.gradient_quantizer)

@@ -1,5 +1,6 @@
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer
+from chainer import datasets
 
 import mnist_files
 
@@ -33,3 +34,16 @@ def get_mnist(root=mnist_files.ROOT):
         return chainer.datasets.get_mnist()
     finally:
         chainer.dataset.set_dataset_root(before)
+
+
+def symmetric(dataset):
+    """Returns a data set of images in [0, 1] with its images in [-1, 1]."""
+    x, t = dataset._datasets
+    return datasets.TupleDataset(2 * x - 1, t)
+
+
+def split(dataset, n):
+    """Returns the first n examples of a data set of arrays, and the others."""
+    parts = slice(n), slice(n, None)
+    return [datasets.TupleDataset(*(array[part] for array in
+                                    dataset._datasets)) for part in parts]

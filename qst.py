@@ -3,10 +3,17 @@ from chainer import function_node
 from chainer.utils import type_check
 
 import kernels
+from quantize_gradient import quantize_gradient
+from quantizers import Binary
+
+_BINARY = Binary()
 
 
 class QST(function_node.FunctionNode):
-    """Sign with a straight-through gradient; see :func:`qst`."""
+    """Rounding with a straight-through gradient; see :func:`qst`."""
+
+    def __init__(self, quantizer):
+        self.quantizer = quantizer
 
     def check_type_forward(self, in_types):
         type_check._argname(in_types, ('x',))
@@ -15,7 +22,7 @@ class QST(function_node.FunctionNode):
     def forward(self, inputs):
         self.retain_inputs((0,))
         x, = inputs
-        return kernels.binarize(x),
+        return self.quantizer(x),
 
     def backward(self, indexes, grad_outputs):
         x, = self.get_retained_inputs()
@@ -36,14 +43,15 @@ class QSTGrad(function_node.FunctionNode):
         return QSTGrad(self.x).apply(grad_outputs)
 
 
-def qst(x):
+def qst(x, quantizer=_BINARY, gradient_quantizer=None):
     """Quantized activation with a straight-through gradient.
 
-    Forward, the deterministic binarization of the paper:
+    Forward, ``y = quantizer(x)``; by default the deterministic binarization
+    of the paper:
 
     .. math:: y = +1 \\text{ if } x \\ge 0 \\text{ else } -1.
 
-    Its derivative is zero nearly everywhere, so the straight-through
+    The derivative is zero nearly everywhere, so the straight-through
     estimator takes that of ``clip(x, -1, 1)`` instead, edges included:
 
     .. math:: g_x = g_y 1_{|x| \\le 1}.
@@ -54,9 +62,12 @@ def qst(x):
     Args:
         x (:class:`~chainer.Variable` or :ref:`ndarray`): Input of any shape,
             float16, float32 or float64.
+        quantizer (callable): One of ``quantizers``.
+        gradient_quantizer (callable): One of ``quantizers``, which rounds
+            g_y, see :func:`~quantize_gradient.quantize_gradient`; or ``None``.
 
     Returns:
-        ~chainer.Variable: Output of x's shape and dtype, each value +1 or -1.
+        ~chainer.Variable: Output of x's shape and dtype, by default +1 or -1.
 
     Raises:
         ~chainer.utils.type_check.InvalidType: If x is not of a float dtype.
@@ -77,5 +88,7 @@ def qst(x):
         array([0., 2., 3., 4.], dtype=float32)
 
     """
-    y, = QST().apply((x,))
+    y, = QST(quantizer).apply((x,))
+    if gradient_quantizer is not None:
+        y = quantize_gradient(y, gradient_quantizer)
     return y

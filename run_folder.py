@@ -16,8 +16,8 @@ except ImportError:  # Windows, where nothing is locked
 LOCK = 'train_mnist.lock'
 
 # Every other name that a run may write.
-NAMES = re.compile(r'args\.json|log|cg\.dot|loss\.png|accuracy\.png|'
-                   r'snapshot_iter_[0-9]+')
+NAMES = re.compile(r'args\.json|log|cg\.dot|snapshot_iter_[0-9]+|'
+                   r'(accuracy|blocked|loss|sign_changes)\.png')
 _SNAPSHOT = 'snapshot_iter_'
 
 # Arguments that tell this program's args.json from another one's.

@@ -3,6 +3,7 @@ import os
 import re
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer
 from chainer import serializers
 from chainer.training import extension
 import numpy
@@ -21,6 +22,9 @@ _NONE = 'none'
 
 # An integer of a training's state is not less than 0 and less than this.
 _END = 1 << 53
+
+# Where it holds the run's settings.
+SETTINGS = 'extensions/Settings/json'
 
 
 def save(trainer):
@@ -119,6 +123,58 @@ class RandomState(extension.Extension):
         if not 0 <= state[2] <= len(key) or not 0 <= self._seed < 1 << 32:
             raise ValueError('the state of the random numbers is damaged')
         numpy.random.set_state(state)
+
+
+class Settings(extension.Extension):
+    """Extension that keeps a run's settings in snapshots, as JSON.
+
+    A snapshot of other settings is refused, those named ``free`` aside.
+
+    Args:
+        settings (dict): Values of JSON by name.
+        free (sequence of str): Names of those that may differ.
+
+    """
+
+    def __init__(self, settings, free=()):
+        self._settings = settings
+        self._free = free
+
+    def trigger(self, trainer):
+        return False
+
+    def __call__(self, trainer):
+        raise NotImplementedError  # never triggered
+
+    def serialize(self, serializer):
+        text = json.dumps(self._settings).encode()
+        value = serializer('json', numpy.frombuffer(text, numpy.uint8)
+                           if isinstance(serializer, chainer.Serializer)
+                           else None)
+        if not isinstance(serializer, chainer.Serializer):
+            self._compare(parse_settings(value))
+
+    def _compare(self, others):
+        for name, value in self._settings.items():
+            if name not in self._free and others.get(name) != value:
+                raise ValueError(f'{name} is {others.get(name)} in the file, '
+                                 f'{value} here')
+
+
+def parse_settings(array):
+    """Returns the settings that :class:`Settings` keeps.
+
+    Args:
+        array (numpy.ndarray): uint8 array of the snapshot, ``SETTINGS``.
+
+    Raises:
+        ValueError: If it holds something else.
+
+    """
+    settings = json.loads(array.tobytes())
+    if not isinstance(settings, dict):
+        raise ValueError(f'the settings are {settings!r}')
+    return settings
 
 
 def find(folder):

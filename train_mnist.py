@@ -8,13 +8,13 @@ if __name__ == '__main__':
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import sys
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer
-import chainer.links as L
 from chainer import training
 from chainer.training import extensions
 import numpy
@@ -23,6 +23,7 @@ import divergence
 import files
 import kernels
 import mnist
+import recipes
 import reports
 import run_folder
 import snapshots
@@ -31,9 +32,8 @@ from array_iterator import ArrayIterator, send_arrays, send_dataset
 from command_line import (
     ArgumentParser, check_gpu, check_matplotlib, integer, print_any_name)
 from exact_evaluator import ExactEvaluator
-from fused_adam import FusedAdam
-from net import MnistMLP
-from weight_clip import WeightClip
+from sign_changes import SignChanges
+from step_size import StepSize
 
 # The evaluation's batch: large enough for the matrix products to run at full
 # speed, small enough for their results to stay in the cache.
@@ -41,15 +41,16 @@ EVALUATION_BATCHSIZE = 1000
 
 
 def parse_args(argv=None):
+    # The recipe is read first: the defaults of the others are its own.
+    first = ArgumentParser(add_help=False, allow_abbrev=False)
+    recipe = first.add_argument(
+        '--recipe', choices=recipes.RECIPES, default='binarized',
+        help='set of defaults for what follows')
+    defaults = recipes.RECIPES[first.parse_known_args(argv)[0].recipe]
+
     parser = ArgumentParser(
-        description=__doc__,
+        description=__doc__, allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('--batchsize', '-b', type=integer(1), default=100,
-                        help='number of images in each mini-batch')
-    parser.add_argument('--epoch', '-e', type=integer(1), default=20,
-                        help='number of sweeps over the training set')
-    parser.add_argument('--unit', '-u', type=integer(1), default=1000,
-                        help='number of units of a hidden layer')
     parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
                         metavar='ID',
                         help='id of the GPU; -1 is the CPU')
@@ -69,6 +70,10 @@ def parse_args(argv=None):
                         help='do not draw the curves')
     parser.add_argument('--summary', action='store_true',
                         help='print a table of the layers and stop')
+    settings = parser.add_argument_group('the recipe and its choices')
+    settings._add_action(recipe)
+    recipes.add_arguments(settings)
+    parser.set_defaults(**defaults)
     return parser, parser.parse_args(argv)
 
 
@@ -87,46 +92,104 @@ def set_seed(seed, device):
         device.xp.random.seed(seed)
 
 
-def make_trainer(args, device, train, test):
-    model = L.Classifier(MnistMLP(784, args.unit, 10))
+def get_data(settings):
+    """Returns MNIST as a run takes it: the data sets to train and to test on.
+
+    Returns:
+        tuple: The training set, and a dictionary of the sets to evaluate on:
+        ``validation`` is the last part of the training images or, where none
+        are held out, the test images; else these are ``test``.
+
+    """
+    train, test = mnist.get_mnist()
+    n_held_out = settings['validation']
+    n = len(train) - n_held_out
+    if n < 1:
+        raise ValueError(f'--validation must be less than {len(train)}, the '
+                         f'number of images, got {n_held_out}')
+    if settings['batchsize'] > n:
+        raise ValueError(f'--batchsize must be at most {n}, the number of '
+                         f'images, got {settings["batchsize"]}')
+    if settings['input_range'] == 'symmetric':
+        train, test = mnist.symmetric(train), mnist.symmetric(test)
+    if not n_held_out:
+        return train, {'validation': test}
+    train, held_out = mnist.split(train, n)
+    return train, {'validation': held_out, 'test': test}
+
+
+def make_trainer(args, device, train, evaluated):
+    settings = recipes.settings(args)
+    model = recipes.make_classifier(settings, 784, 10)
     model.to_device(device)
     device.use()
-
-    optimizer = FusedAdam()
-    optimizer.setup(model)
-    optimizer.add_hook(WeightClip())
+    optimizer = recipes.make_optimizer(settings, model)
 
     train_iter = ArrayIterator(send_dataset(train, device), args.batchsize)
-    test_iter = ArrayIterator(send_dataset(test, device),
-                              EVALUATION_BATCHSIZE,
-                              repeat=False, shuffle=False)
     updater = training.updaters.StandardUpdater(
         train_iter, optimizer, converter=send_arrays, device=device)
     trainer = training.Trainer(updater, (args.epoch, 'epoch'), out=args.out)
 
-    trainer.extend(ExactEvaluator(
-        test_iter, model, converter=send_arrays, device=device))
+    for name, dataset in evaluated.items():
+        # Where a batch's own statistics count, it is of the training's size.
+        iterator = ArrayIterator(
+            send_dataset(dataset, device),
+            args.batchsize if args.evaluation == 'batch'
+            else EVALUATION_BATCHSIZE, repeat=False, shuffle=False)
+        trainer.extend(ExactEvaluator(
+            iterator, model, converter=send_arrays, device=device), name=name)
+    trainer.extend(SignChanges(model.predictor))
+    trainer.extend(StepSize(functools.partial(recipes.step_size, settings)))
     trainer.extend(divergence.check, name='divergence',
                    trigger=divergence.is_due, priority=divergence.PRIORITY)
     trainer.extend(reports.DumpGraph('main/loss'))
     trainer.extend(snapshots.RandomState(args.seed, device.xp))
+    trainer.extend(snapshots.Settings(settings, free=('recipe', 'epoch')))
     trainer.extend(snapshots.save, name='snapshot', priority=-100,
                    trigger=snapshots.every(args.frequency, args.epoch))
     trainer.extend(reports.LogReport())
     if not args.noplot:
-        for value in 'loss', 'accuracy':
-            trainer.extend(reports.PlotReport(
-                {f'main/{value}': 'training',
-                 f'validation/main/{value}': 'test'},
-                value, f'{value}.png'))
-    trainer.extend(reports.PrintReport(
-        ['epoch', 'main/loss', 'validation/main/loss', 'main/accuracy',
-         'validation/main/accuracy', 'elapsed_time']))
+        for plot in make_plots(args.layers, evaluated):
+            trainer.extend(plot)
+    columns = ['epoch', 'main/loss', 'validation/main/loss', 'main/accuracy',
+               'validation/main/accuracy', 'test/main/accuracy',
+               'elapsed_time']
+    if 'test' not in evaluated:
+        columns.remove('test/main/accuracy')
+    trainer.extend(reports.PrintReport(columns))
     if sys.stdout.isatty():
         # A trigger without state, so that the snapshots of a run on a terminal
         # and of one in the background are the same.
         trainer.extend(extensions.ProgressBar(), trigger=lambda _: True)
     return trainer
+
+
+def make_plots(n_hidden, evaluated):
+    """Yields the extensions that draw the curves of a run."""
+    for value in 'loss', 'accuracy':
+        curves = {f'main/{value}': 'training'}
+        for name in evaluated:
+            # Without images held out, those to validate on are the test's.
+            label = name if 'test' in evaluated else 'test'
+            curves[f'{name}/main/{value}'] = label
+        yield reports.PlotReport(curves, value, f'{value}.png')
+    net = 'main/predictor'
+    yield reports.PlotReport(
+        {f'{net}/sign_changes{k}': f'layer {k}'
+         for k in range(1, n_hidden + 2)},
+        'share of weights that changed sign', 'sign_changes.png')
+    yield reports.PlotReport(
+        {f'{net}/blocked{k}': f'layer {k}' for k in range(1, n_hidden + 1)},
+        'share of blocked activation gradients', 'blocked.png')
+
+
+def print_best(log):
+    """Prints the test error at the best validation epoch and at the last."""
+    best = max(log, key=lambda entry: entry['validation/main/accuracy'])
+    best, last = ((entry['epoch'], 100 * (1 - entry['test/main/accuracy']))
+                  for entry in (best, log[-1]))
+    print(f'test error: {best[1]:.2f} % at the best validation epoch, '
+          f'{best[0]}; {last[1]:.2f} % at the last, {last[0]}')
 
 
 def main():
@@ -138,18 +201,15 @@ def main():
 def run(stack):
     parser, args = parse_args()
     if args.summary:
-        print(summary.table([784, args.unit, args.unit, 10]))
+        print(summary.table([784, *[args.unit] * args.layers, 10]))
         return
     try:
         device = get_device(args.gpu)
         if not args.noplot:
             check_matplotlib('a run without --noplot')
-        train, test = mnist.get_mnist()
-        if args.batchsize > len(train):
-            raise ValueError(f'--batchsize must be at most {len(train)}, the '
-                             f'number of images, got {args.batchsize}')
+        train, evaluated = get_data(recipes.settings(args))
         set_seed(args.seed, device)
-        trainer = make_trainer(args, device, train, test)
+        trainer = make_trainer(args, device, train, evaluated)
         snapshot = args.resume
         if snapshot:
             snapshots.load(snapshot, trainer)
@@ -196,6 +256,8 @@ def run_trainer(args, trainer, device, snapshot, moved):
     print(f'# unit: {args.unit}')
     print(f'# Minibatch-size: {args.batchsize}')
     print(f'# epoch: {args.epoch}')
+    if args.recipe != 'binarized':
+        print(f'# recipe: {args.recipe}')
     print(f'# kernels: {kernels.description(device.xp)}')
     if snapshot:
         print(f'# going on from: {snapshot}')
@@ -208,6 +270,8 @@ def run_trainer(args, trainer, device, snapshot, moved):
     interruption.stop_on_signal(trainer, snapshots.save)
     with kernels.own_cores():
         trainer.run(show_loop_exception_msg=False)
+    if args.validation:
+        print_best(trainer.get_extension('LogReport').log)
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ class WeightClip:
 
     After each update, ``param = min(max(param, lower), upper)`` in place, for
     each parameter of the target: weights, biases, and gamma and beta of batch
-    normalization. A latent weight far outside of [-1, 1] would need many
+    normalization; or for those of given names. A latent weight far outside of [-1, 1] would need many
     updates before its sign could change. NaN stays NaN.
 
     A :class:`~fused_adam.FusedAdam` clips in the same pass over memory as it
@@ -16,6 +16,8 @@ class WeightClip:
     Args:
         lower (float): Lower limit of the values, -1 by default.
         upper (float): Upper limit of the values, 1 by default.
+        names (sequence of str): Names of the parameters to clip, such as
+            ``('W',)``, as the links call them. ``None``: all.
 
     Raises:
         ValueError: If ``lower`` is not less than ``upper``.
@@ -38,16 +40,22 @@ class WeightClip:
     timing = 'post'
     call_for_each_param = True
 
-    def __init__(self, lower=-1.0, upper=1.0):
+    def __init__(self, lower=-1.0, upper=1.0, names=None):
         if not lower < upper:
             raise ValueError('lower must be less than upper, '
                              f'got {lower} and {upper}')
         self.lower = lower
         self.upper = upper
+        self.names = names
+
+    def applies_to(self, param):
+        """Tells whether the parameter is one of those to clip."""
+        return self.names is None or param.name in self.names
 
     def __call__(self, rule, param):
         array = param.array
-        if array is None:  # not initialized yet
+        # An array that is None is not initialized yet.
+        if array is None or not self.applies_to(param):
             return
         with chainer.using_device(param.device):
             param.device.xp.clip(array, self.lower, self.upper, out=array)

@@ -76,6 +76,31 @@ def binarize_backward(x, gy):
     return _kernels_for(x).binarize_backward(x, gy)
 
 
+def binarize_stochastic(x, random):
+    """See ``numpy_kernels.binarize_stochastic``."""
+    return _kernels_for(x).binarize_stochastic(x, random)
+
+
+def quantize_linear(x, bits):
+    """See ``numpy_kernels.quantize_linear``."""
+    return _kernels_for(x).quantize_linear(x, bits)
+
+
+def quantize_log(x, n):
+    """See ``numpy_kernels.quantize_log``."""
+    return _kernels_for(x).quantize_log(x, n)
+
+
+def ap2(x):
+    """See ``numpy_kernels.ap2``."""
+    return _kernels_for(x).ap2(x)
+
+
+def count_outside(x):
+    """See ``numpy_kernels.count_outside``."""
+    return _kernels_for(x).count_outside(x)
+
+
 def batch_normalization(x, gamma, beta, eps):
     """See ``numpy_kernels.batch_normalization``."""
     return _kernels_for(x).batch_normalization(x, gamma, beta, eps)
@@ -95,6 +120,11 @@ def binary_dot(x, W):
 def adam(param, *args, **kwargs):
     """See ``numpy_kernels.adam``."""
     _kernels_for(param).adam(param, *args, **kwargs)
+
+
+def shift_adamax(param, *args, **kwargs):
+    """See ``numpy_kernels.shift_adamax``."""
+    _kernels_for(param).shift_adamax(param, *args, **kwargs)
 
 
 def pack_signs(x):

@@ -9,6 +9,8 @@ import functools
 import cupy
 import numpy
 
+from kernels.numpy_kernels import sqrt_half
+
 BINARIZE = (
     'T x', 'T y',
     # x itself where it is neither: NaN.
@@ -19,6 +21,65 @@ BINARIZE_BACKWARD = (
     'T x, T gy', 'T gx',
     'gx = gy * (x >= T(-1) && x <= T(1) ? T(1) : T(0))',
     'quantized_net_binarize_backward')
+
+BINARIZE_STOCHASTIC = (
+    'T x, uint32 random', 'T y',
+    '''
+    const float uniform = (float)(random >> 8) * 5.9604644775390625e-8f;
+    y = uniform < (x + T(1)) * T(.5) ? T(1) : x == x ? T(-1) : x;
+    ''',
+    'quantized_net_binarize_stochastic')
+
+QUANTIZE_LINEAR = (
+    'T x, T step', 'T y',
+    '''
+    const T q = rint(x * (T(1) / step)) * step;
+    y = q < T(-1) ? T(-1) : q > T(1) - step ? T(1) - step : q;
+    ''',
+    'quantized_net_quantize_linear')
+
+# root is the least number of at least sqrt(1/2), tiny the least normal one.
+_NEAREST_POWER = '''
+template <typename T>
+__device__ T quantized_net_nearest_power(T x, T root, T tiny) {
+    if (x < tiny || isinf(x) || isnan(x)) {
+        return x < tiny ? T(0) : x;
+    }
+    int exponent;
+    const T mantissa = frexp(x, &exponent);
+    return ldexp(T(1), exponent - (mantissa < root));
+}
+'''
+
+AP2 = (
+    'T x, T root, T tiny', 'T y',
+    'y = copysign(quantized_net_nearest_power(abs(x), root, tiny), x)',
+    'quantized_net_ap2')
+
+QUANTIZE_LOG = (
+    'T x, T least, T zero_below, T root, T tiny', 'T y',
+    '''
+    const T magnitude = abs(x);
+    T q = quantized_net_nearest_power(magnitude, root, tiny);
+    q = q > T(1) ? T(1) : q < least ? least : q;
+    y = copysign(magnitude < zero_below ? T(0) : q, x);
+    ''',
+    'quantized_net_quantize_log')
+
+SHIFT_ADAMAX = (
+    'T grad, T step, T beta1_c, T beta2, T lower, T upper, T root, T tiny',
+    'T param, T m, T v',
+    '''
+    m += (grad - m) * beta1_c;
+    v *= beta2;
+    const T magnitude = abs(grad);
+    v = v >= magnitude || v != v ? v : magnitude;
+    const T inverse = v < tiny ? T(0)
+        : quantized_net_nearest_power(T(1) / v, root, tiny);
+    T p = param - m * inverse * step;
+    param = p < lower ? lower : p > upper ? upper : p;
+    ''',
+    'quantized_net_shift_adamax')
 
 ADAM = (
     'T grad, T alpha_t, T beta1_c, T beta2_c, T eps, T eta, T lower, T upper',
@@ -34,7 +95,11 @@ ADAM = (
 
 @functools.cache
 def _kernel(definition):
-    return cupy.ElementwiseKernel(*definition)
+    return cupy.ElementwiseKernel(*definition, preamble=_NEAREST_POWER)
+
+
+def _power_limits(dtype):
+    return sqrt_half(dtype), numpy.finfo(dtype).tiny
 
 
 def dot(a, b):
@@ -52,6 +117,33 @@ def binarize_backward(x, gy):
     return _kernel(BINARIZE_BACKWARD)(x, gy)
 
 
+def binarize_stochastic(x, random):
+    """See ``numpy_kernels.binarize_stochastic``."""
+    return _kernel(BINARIZE_STOCHASTIC)(x, random)
+
+
+def quantize_linear(x, bits):
+    """See ``numpy_kernels.quantize_linear``."""
+    return _kernel(QUANTIZE_LINEAR)(x, x.dtype.type(2. ** (1 - bits)))
+
+
+def ap2(x):
+    """See ``numpy_kernels.ap2``."""
+    return _kernel(AP2)(x, *_power_limits(x.dtype))
+
+
+def quantize_log(x, n):
+    """See ``numpy_kernels.quantize_log``."""
+    limits = (2. ** (1 - n), 2. ** -n) if n else (0, 0)
+    return _kernel(QUANTIZE_LOG)(x, *map(x.dtype.type, limits),
+                                 *_power_limits(x.dtype))
+
+
+def count_outside(x):
+    """See ``numpy_kernels.count_outside``; a scalar on the device."""
+    return x.size - cupy.count_nonzero(cupy.abs(x) <= 1)
+
+
 def binary_dot(x, W):
     """See ``numpy_kernels.binary_dot``."""
     return x.dot(W.T).astype(x.dtype, copy=False)
@@ -63,6 +155,15 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
     scalars = [param.dtype.type(s) for s in (
         alpha_t, 1.0 - beta1, 1.0 - beta2, eps, eta, lower, upper)]
     _kernel(ADAM)(grad, *scalars, param, m, v)
+
+
+def shift_adamax(param, grad, m, v, step, beta1, beta2,
+                 lower=-numpy.inf, upper=numpy.inf):
+    """See ``numpy_kernels.shift_adamax``."""
+    scalars = [param.dtype.type(s) for s in (
+        step, 1.0 - beta1, beta2, lower, upper)]
+    _kernel(SHIFT_ADAMAX)(grad, *scalars, *_power_limits(param.dtype),
+                          param, m, v)
 
 
 # Kernels of the packed network; see numpy_kernels for what they compute. One

@@ -8,6 +8,7 @@ Each kernel is compiled for one thread; large arrays are divided among those of
 ``kernels.threads``.
 """
 import collections
+import math
 
 import numba
 import numpy
@@ -15,8 +16,9 @@ import numpy
 from kernels import numpy_kernels
 from kernels.threads import n_own, n_threads, run_in_threads
 from kernels.vector_intrinsics import (
-    OCTET_TILE, ROWS, at_least, bitplane_tile, is_plus_or_minus_one,
-    is_positive_or_zero, xnor_tile_row, xnor_tile_rows)
+    OCTET_TILE, ROWS, ap2 as _nearest_power, at_least, bitplane_tile,
+    has_magnitude, is_at_least, masked_xnor_tile_row, masked_xnor_tile_rows,
+    popcount, xnor_tile_row, xnor_tile_rows)
 
 
 def _jit(function):
@@ -53,6 +55,52 @@ def _binarize_backward(x, gy, gx):
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
         gx[i] = gy[i] * (one if abs(x[i]) <= 1 else zero)
+
+
+@_jit
+def _binarize_stochastic(x, random, y):
+    one, half = x.dtype.type(1), x.dtype.type(.5)
+    for i in range(x.size):
+        uniform = numpy.float32(random[i] >> numpy.uint32(8)) * numpy.float32(
+            2. ** -24)
+        sign = one if uniform < (x[i] + one) * half else -one
+        y[i] = sign if x[i] == x[i] else x[i]
+
+
+# Below, comparisons are false for NaN, which so stays what it is.
+
+@_jit
+def _quantize_linear(x, y, step):
+    one = x.dtype.type(1)
+    inverse, highest = one / step, one - step
+    for i in range(x.size):
+        q = numpy.rint(x[i] * inverse) * step
+        y[i] = -one if q < -one else highest if q > highest else q
+
+
+@_jit
+def _ap2(x, y):
+    for i in range(x.size):
+        y[i] = _nearest_power(x[i])
+
+
+@_jit
+def _quantize_log(x, y, least, zero_below):
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    for i in range(x.size):
+        magnitude = abs(x[i])
+        q = _nearest_power(magnitude)
+        q = one if q > one else least if q < least else q
+        q = zero if magnitude < zero_below else q
+        y[i] = math.copysign(q, x[i])
+
+
+@_jit
+def _count_outside(x):
+    n = 0
+    for i in range(x.size):
+        n += not abs(x[i]) <= 1
+    return n
 
 
 # Batch normalization walks over a batch row by row: so do NumPy's sums along
@@ -100,44 +148,78 @@ def _batch_normalization_backward(x, gamma, gy, mean, inv_std, inv_n,
 
 
 @_jit
-def _pack_binary(x, start, n):
-    """Returns n <= 64 signs as a word, and whether they are of +-1 only."""
+def _pack(x, start, n, magnitude):
+    """Returns n <= 64 values as words of their signs and of those not 0.
+
+    And whether all are of this magnitude or 0.
+    """
+    zero = x.dtype.type(0)
     if n == 64:
-        return (is_positive_or_zero(x, start),
-                is_plus_or_minus_one(x, start) == ~numpy.uint64(0))
-    word = numpy.uint64(0)
-    is_binary = True
+        mask = has_magnitude(x, start, magnitude)
+        zeros = has_magnitude(x, start, zero)
+        return (is_at_least(x, start, zero), mask,
+                mask | zeros == ~numpy.uint64(0))
+    word = mask = numpy.uint64(0)
+    is_covered = True
     for j in range(n):
-        word |= numpy.uint64(x[start + j] >= 0) << numpy.uint64(j)
-        is_binary &= abs(x[start + j]) == 1
-    return word, is_binary
+        value = x[start + j]
+        bit = numpy.uint64(1) << numpy.uint64(j)
+        if value >= 0:
+            word |= bit
+        if abs(value) == magnitude:
+            mask |= bit
+        elif value != 0:
+            is_covered = False
+    return word, mask, is_covered
 
 
 @_jit
-def _binary_dot(x, W, y):
-    """Writes ``x W^T`` to y, or returns False where not all values are +-1."""
+def _ternary_dot(x, W, magnitude, y):
+    """Writes ``x W^T`` to y, or returns False where the values are others.
+
+    Those of x have to be 0 or of the magnitude, those of W +-1.
+    """
     n_rows, n_in = x.shape
     n_out = len(W)
     n_words = (n_in + 63) // 64
     x, W = x.reshape(-1), W.reshape(-1)
+    one = W.dtype.type(1)
     words = numpy.empty((n_rows, n_words), numpy.uint64)
+    masks = numpy.empty((n_rows, n_words), numpy.uint64)
+    n_active = numpy.zeros(n_rows, numpy.int64)
     for i in range(n_rows):
         for k in range(n_words):
-            words[i, k], is_binary = _pack_binary(
-                x, i * n_in + 64 * k, min(64, n_in - 64 * k))
-            if not is_binary:
+            words[i, k], masks[i, k], is_covered = _pack(
+                x, i * n_in + 64 * k, min(64, n_in - 64 * k), magnitude)
+            if not is_covered:
                 return False
+            n_active[i] += numpy.int64(popcount(masks[i, k]))
     # Tiles of the weights one after the other; see numpy_kernels.tile_weights.
-    tile = numpy.zeros((1, n_words, 64), numpy.uint64)
+    tile = numpy.zeros((n_words, 64), numpy.uint64)
+    dots = numpy.empty(ROWS * 64, numpy.int64)
     for first in range(0, n_out, 64):
         n_units = min(64, n_out - first)
         for u in range(n_units):
             for k in range(n_words):
-                tile[0, k, u], is_binary = _pack_binary(
-                    W, (first + u) * n_in + 64 * k, min(64, n_in - 64 * k))
-                if not is_binary:
+                n = min(64, n_in - 64 * k)
+                tile[k, u], mask, is_covered = _pack(
+                    W, (first + u) * n_in + 64 * k, n, one)
+                if not is_covered or popcount(mask) != n:
                     return False
-        _xnor_dot(words, tile, n_in, y[:, first:first + n_units])
+        i = 0
+        while i < n_rows:
+            n = ROWS if i + ROWS <= n_rows else 1
+            if n == ROWS:
+                masked_xnor_tile_rows(words, masks, i * n_words, tile, 0,
+                                      n_words, 0, dots)
+            else:
+                masked_xnor_tile_row(words, masks, i * n_words, tile, 0,
+                                     n_words, 0, dots)
+            for r in range(n):
+                for u in range(n_units):
+                    y[i + r, first + u] = magnitude * x.dtype.type(
+                        n_active[i + r] + dots[64 * r + u])
+            i += n
     return True
 
 
@@ -152,6 +234,21 @@ def _adam(param, grad, m, v, alpha_t, beta1_c, beta2_c, eps, eta, lower,
         m[i] = m_i
         v[i] = v_i
         # Comparisons are false for NaN, which so stays what it is.
+        param[i] = lower if p < lower else upper if p > upper else p
+
+
+@_jit
+def _shift_adamax(param, grad, m, v, step, beta1_c, beta2, lower, upper, tiny):
+    one, zero = param.dtype.type(1), param.dtype.type(0)
+    for i in range(param.size):
+        g = grad[i]
+        m_i = m[i] + (g - m[i]) * beta1_c
+        v_i, magnitude = v[i] * beta2, abs(g)
+        v_i = v_i if v_i >= magnitude or v_i != v_i else magnitude
+        inverse = zero if v_i < tiny else _nearest_power(one / v_i)
+        p = param[i] - m_i * inverse * step
+        m[i] = m_i
+        v[i] = v_i
         param[i] = lower if p < lower else upper if p > upper else p
 
 
@@ -188,6 +285,50 @@ def binarize_backward(x, gy):
     return gx
 
 
+def binarize_stochastic(x, random):
+    """See ``numpy_kernels.binarize_stochastic``."""
+    if not (_is_covered(x) and random.flags.c_contiguous):
+        return numpy_kernels.binarize_stochastic(x, random)
+    y = numpy.empty_like(x)
+    _elementwise(_binarize_stochastic, x, random, y)
+    return y
+
+
+def quantize_linear(x, bits):
+    """See ``numpy_kernels.quantize_linear``."""
+    if not _is_covered(x):
+        return numpy_kernels.quantize_linear(x, bits)
+    y = numpy.empty_like(x)
+    _elementwise(_quantize_linear, x, y, x.dtype.type(2. ** (1 - bits)))
+    return y
+
+
+def ap2(x):
+    """See ``numpy_kernels.ap2``."""
+    if not _is_covered(x):
+        return numpy_kernels.ap2(x)
+    y = numpy.empty_like(x)
+    _elementwise(_ap2, x, y)
+    return y
+
+
+def quantize_log(x, n):
+    """See ``numpy_kernels.quantize_log``."""
+    if not _is_covered(x):
+        return numpy_kernels.quantize_log(x, n)
+    y = numpy.empty_like(x)
+    limits = (2. ** (1 - n), 2. ** -n) if n else (0, 0)
+    _elementwise(_quantize_log, x, y, *map(x.dtype.type, limits))
+    return y
+
+
+def count_outside(x):
+    """See ``numpy_kernels.count_outside``."""
+    if not _is_covered(x):
+        return numpy_kernels.count_outside(x)
+    return _count_outside(x.reshape(-1))
+
+
 def batch_normalization(x, gamma, beta, eps):
     """See ``numpy_kernels.batch_normalization``."""
     if not (_is_covered(x) and _is_covered(x[0], gamma, beta)):
@@ -220,20 +361,33 @@ def binary_dot(x, W):
     # Weights of few units or for few rows are not worth their packing; and
     # a look at one row tells real inputs, such as pixels, right away.
     if (len(x) >= 8 and len(W) >= 32 and x.shape[1] > 0
-            and _is_covered(x) and _is_covered(W) and x.dtype == W.dtype
-            and (numpy.abs(x[0]) == 1).all()):
-        y = numpy.empty((len(x), len(W)), x.dtype)
-        are_binary = []
+            and _is_covered(x) and _is_covered(W) and x.dtype == W.dtype):
+        row = numpy.abs(x[0])
+        magnitude = row.max()
+        if (_is_exact(magnitude, x.shape[1])
+                and ((row == magnitude) | (row == 0)).all()):
+            y = numpy.empty((len(x), len(W)), x.dtype)
+            are_ternary = []
 
-        def multiply(tiles):
-            units = slice(64 * tiles.start, min(64 * tiles.stop, len(W)))
-            are_binary.append(_binary_dot(x, W[units], y[:, units]))
+            def multiply(tiles):
+                units = slice(64 * tiles.start, min(64 * tiles.stop, len(W)))
+                are_ternary.append(
+                    _ternary_dot(x, W[units], magnitude, y[:, units]))
 
-        run_in_threads(multiply, -(-len(W) // 64),
-                       n_own(W.size, _ELEMENTS))
-        if all(are_binary):
-            return y
+            run_in_threads(multiply, -(-len(W) // 64),
+                           n_own(W.size, _ELEMENTS))
+            if all(are_ternary):
+                return y
     return numpy_kernels.binary_dot(x, W)
+
+
+def _is_exact(magnitude, n):
+    """Tells whether n times the magnitude is exact, and all in between."""
+    if not (numpy.isfinite(magnitude) and magnitude > 0):
+        return False
+    mantissa, _ = math.frexp(magnitude)
+    digits = numpy.finfo(magnitude.dtype).nmant + 1 - n.bit_length()
+    return (mantissa * 2. ** digits).is_integer()
 
 
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
@@ -247,6 +401,20 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
     scalars = [param.dtype.type(s) for s in (
         alpha_t, 1.0 - beta1, 1.0 - beta2, eps, eta, lower, upper)]
     _elementwise(_adam, param, grad, m, v, *scalars)
+
+
+def shift_adamax(param, grad, m, v, step, beta1, beta2,
+                 lower=-numpy.inf, upper=numpy.inf):
+    """See ``numpy_kernels.shift_adamax``."""
+    if not _is_covered(param, grad, m, v):
+        numpy_kernels.shift_adamax(param, grad, m, v, step, beta1, beta2,
+                                   lower, upper)
+        return
+    # In the arrays' dtype, so that no operation is done in a wider one.
+    scalars = [param.dtype.type(s) for s in (
+        step, 1.0 - beta1, beta2, lower, upper,
+        numpy.finfo(param.dtype).tiny)]
+    _elementwise(_shift_adamax, param, grad, m, v, *scalars)
 
 
 # Kernels of the packed network; see numpy_kernels for what they compute. The
@@ -299,10 +467,10 @@ def _xnor_dot(a, tiles, n_in, y):
             while i < stop:
                 n = ROWS if i + ROWS <= stop else 1
                 if n == ROWS:
-                    xnor_tile_rows(a, i * n_words, tiles, t * n_words * 64,
+                    xnor_tile_rows(a, a, i * n_words, tiles, t * n_words * 64,
                                    n_words, n_in, dots)
                 else:
-                    xnor_tile_row(a, i * n_words, tiles, t * n_words * 64,
+                    xnor_tile_row(a, a, i * n_words, tiles, t * n_words * 64,
                                   n_words, n_in, dots)
                 for r in range(n):
                     for u in range(n_units):
@@ -322,10 +490,10 @@ def _xnor_sign(a, tiles, n_in, thresholds, falling, y):
             while i < stop:
                 n = ROWS if i + ROWS <= stop else 1
                 if n == ROWS:
-                    xnor_tile_rows(a, i * n_words, tiles, t * n_words * 64,
+                    xnor_tile_rows(a, a, i * n_words, tiles, t * n_words * 64,
                                    n_words, n_in, dots)
                 else:
-                    xnor_tile_row(a, i * n_words, tiles, t * n_words * 64,
+                    xnor_tile_row(a, a, i * n_words, tiles, t * n_words * 64,
                                   n_words, n_in, dots)
                 for r in range(n):
                     y[i + r, t] = falling[t] ^ at_least(

@@ -60,6 +60,93 @@ def binarize_backward(x, gy):
     return numpy.multiply(gy, numpy.abs(x) <= 1, out=numpy.empty_like(gy))
 
 
+def binarize_stochastic(x, random):
+    """Returns +1 with probability ``clip((x + 1) / 2, 0, 1)``, else -1.
+
+    The probability counts in multiples of 2^-24. NaN stays NaN.
+
+    Args:
+        x (numpy.ndarray): Array of any float dtype.
+        random (numpy.ndarray): Uniform uint32 numbers, of x's shape.
+
+    """
+    uniform = (random >> 8).astype(numpy.float32)
+    uniform *= numpy.float32(2. ** -24)  # in [0, 1), exactly
+    one = x.dtype.type(1)
+    y = numpy.where(uniform < (x + one) * x.dtype.type(.5), one, -one)
+    numpy.copyto(y, x, where=numpy.isnan(x))
+    return y
+
+
+def quantize_linear(x, bits):
+    """Returns x rounded to ``2^bits`` uniform steps.
+
+    ``y = clip(round(x / step) step, -1, 1 - step)``, ``step = 2^-(bits - 1)``,
+    ties to the even multiple. NaN stays NaN.
+
+    Args:
+        x (numpy.ndarray): Array of any float dtype.
+        bits (int): Number of bits, 2 or more.
+
+    """
+    step = x.dtype.type(2. ** (1 - bits))
+    one = x.dtype.type(1)
+    y = numpy.multiply(x, one / step, out=numpy.empty_like(x))
+    numpy.rint(y, out=y)
+    y *= step
+    return numpy.clip(y, -one, one - step, out=y)
+
+
+def sqrt_half(dtype):
+    """Returns the least number of a float dtype that is at least sqrt(1/2)."""
+    root = dtype.type(.5 ** .5)
+    if float(root) < .5 ** .5:
+        root = numpy.nextafter(root, dtype.type(1))
+    return root
+
+
+def ap2(x):
+    """Returns the nearest power of two, as to the logarithm, with x's sign.
+
+    ``y = sign(x) 2^round(log2 |x|)``: the switch between two powers lies at
+    sqrt(2) times the smaller one. 0 stays 0; so do infinity and NaN.
+    Subnormal numbers count as 0.
+    """
+    magnitude = numpy.abs(x)
+    mantissa, exponent = numpy.frexp(magnitude)  # the mantissa is in [.5, 1)
+    exponent -= mantissa < sqrt_half(x.dtype)
+    with numpy.errstate(over='ignore'):
+        y = numpy.ldexp(x.dtype.type(1), exponent)
+    y = numpy.where(magnitude < numpy.finfo(x.dtype).tiny, x.dtype.type(0), y)
+    y = numpy.where(numpy.isfinite(x), y, magnitude)
+    return numpy.copysign(y, x)
+
+
+def quantize_log(x, n):
+    """Returns x rounded to powers of two, of at most 1.
+
+    ``y = clip(ap2(x), -1, 1)``. With ``n``, the magnitudes are 1, 1/2, ...,
+    ``2^-(n - 1)``, and 0 where ``|x| < 2^-n``. NaN stays NaN.
+
+    Args:
+        x (numpy.ndarray): Array of any float dtype.
+        n (int): Number of magnitudes; 0: no lower end.
+
+    """
+    magnitude = numpy.abs(x)
+    y = numpy.minimum(ap2(magnitude), x.dtype.type(1))
+    if n:
+        y = numpy.maximum(y, x.dtype.type(2. ** (1 - n)))
+        y = numpy.where(magnitude < x.dtype.type(2. ** -n),
+                        x.dtype.type(0), y)
+    return numpy.copysign(y, x)
+
+
+def count_outside(x):
+    """Returns how many values do not meet ``|x| <= 1``, NaN among them."""
+    return x.size - numpy.count_nonzero(numpy.abs(x) <= 1)
+
+
 def batch_normalization(x, gamma, beta, eps):
     """Normalizes each column by its own mean and variance.
 
@@ -169,6 +256,35 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
         t *= eta
         p -= t
         numpy.clip(p, lower, upper, out=p)
+
+
+def shift_adamax(param, grad, m, v, step, beta1, beta2,
+                 lower=-numpy.inf, upper=numpy.inf):
+    """One step of shift-based AdaMax, then a clip; all in place.
+
+    ``m += (1 - beta1) (grad - m)``, ``v = max(beta2 v, |grad|)``,
+    ``param -= step m ap2(1 / v)``; where v is 0, or subnormal, no step is
+    made. A NaN stays NaN.
+
+    Args:
+        param, grad, m, v (numpy.ndarray): Arrays of one shape and dtype;
+            ``param``, ``m`` and ``v`` are updated.
+        step (float): Step size, a power of two.
+        beta1, beta2 (float): Decay rates of m and v.
+        lower, upper (float): Limits of the parameter after the step.
+
+    """
+    step, beta1_c, beta2, lower, upper, one = (
+        param.dtype.type(scalar) for scalar in (
+            step, 1.0 - beta1, beta2, lower, upper, 1))
+    m += (grad - m) * beta1_c
+    v *= beta2
+    numpy.maximum(v, numpy.abs(grad), out=v)
+    is_zero = v < numpy.finfo(v.dtype).tiny
+    inverse = ap2(one / numpy.where(is_zero, one, v))
+    inverse[is_zero] = 0
+    param -= m * inverse * step
+    numpy.clip(param, lower, upper, out=param)
 
 
 # Kernels of the packed network. A row of n values +-1 is a row of

@@ -10,6 +10,8 @@ LLVM makes ``llvm.ctpop`` of what there is.
 An intrinsic takes contiguous arrays of 64-bit values and the index where its
 data starts; it checks no bounds.
 """
+import math
+
 import llvmlite.binding
 import numba
 from llvmlite import ir
@@ -60,10 +62,10 @@ def _load(builder, address, offset):
     return builder.load(builder.gep(address, [offset]), align=8)
 
 
-def _splat(builder, word, n_lanes=_LANES):
+def _splat(builder, value, n_lanes=_LANES):
     lane = ir.IntType(32)
-    undefined = ir.Constant(ir.VectorType(_WORD, n_lanes), ir.Undefined)
-    vector = builder.insert_element(undefined, word, lane(0))
+    undefined = ir.Constant(ir.VectorType(value.type, n_lanes), ir.Undefined)
+    vector = builder.insert_element(undefined, value, lane(0))
     return builder.shuffle_vector(
         vector, undefined, ir.Constant(ir.VectorType(lane, n_lanes), None))
 
@@ -97,17 +99,27 @@ def _check_words(*arrays):
                 f'contiguous arrays of 64-bit integers only, got {array}')
 
 
-def _make_xnor_tile(rows):
+def _make_xnor_tile(rows, is_masked):
 
-    def xnor_tile(typingctx, a, a_start, tiles, tile_start, n_words, n_in,
-                  dots):
-        _check_words(a, tiles, dots)
+    def xnor_tile(typingctx, a, masks, a_start, tiles, tile_start, n_words,
+                  n_in, dots):
+        _check_words(a, masks, tiles, dots)
 
         def codegen(context, builder, signature, args):
-            a, a_start, tiles, tile_start, n_words, n_in, dots = args
-            a_type, tiles_type, dots_type = (
-                signature.args[i] for i in (0, 2, 6))
+            a, masks, a_start, tiles, tile_start, n_words, n_in, dots = args
+            a_type, masks_type, tiles_type, dots_type = (
+                signature.args[i] for i in (0, 1, 3, 7))
             a = _address(context, builder, a_type, a, a_start)
+            masks = _address(context, builder, masks_type, masks, a_start)
+
+            def differing(word_of_a, mask, word_of_w):
+                bits = builder.xor(word_of_a, word_of_w)
+                return builder.and_(bits, mask) if is_masked else bits
+
+            def splat_rows(words, k):
+                return [_splat(builder, _load(builder, words, builder.add(
+                    builder.mul(n_words, _int(r)), k))) for r in range(rows)]
+
             with cgutils.for_range(builder, _int(TILE // _STEP)) as part:
                 first = builder.mul(part.index, _int(_STEP))
                 w = _address(context, builder, tiles_type, tiles,
@@ -115,15 +127,14 @@ def _make_xnor_tile(rows):
                 sums = [_zeros(builder, _VECTORS) for _ in range(rows)]
                 with cgutils.for_range(builder, n_words) as word:
                     k = word.index
-                    a_k = [_splat(builder, _load(builder, a, builder.add(
-                        builder.mul(n_words, _int(r)), k)))
-                        for r in range(rows)]
+                    a_k = splat_rows(a, k)
+                    mask_k = splat_rows(masks, k) if is_masked else a_k
                     at = builder.mul(k, _int(TILE // _LANES))
                     for v in range(_VECTORS):
                         w_kv = _load(builder, w, builder.add(at, _int(v)))
                         for r in range(rows):
                             _add(builder, sums[r][v], _popcount(
-                                builder, builder.xor(a_k[r], w_kv)))
+                                builder, differing(a_k[r], mask_k[r], w_kv)))
                 for r in range(rows):
                     out = _address(
                         context, builder, dots_type, dots,
@@ -137,16 +148,18 @@ def _make_xnor_tile(rows):
             return context.get_dummy_value()
 
         index = types.int64
-        return types.void(a, index, tiles, index, index, index,
+        return types.void(a, masks, index, tiles, index, index, index,
                           dots), codegen
 
     return xnor_tile
 
 
-# dots[r, u] = n_in - 2 popcount(a_r ^ w_u) for the 64 units u of a tile and
-# ROWS rows, or one row.
-xnor_tile_rows = intrinsic(_make_xnor_tile(ROWS))
-xnor_tile_row = intrinsic(_make_xnor_tile(1))
+# dots[r, u] = n_in - 2 popcount((a_r ^ w_u) & mask_r) for the 64 units u of a
+# tile and ROWS rows, or one row; without the mask but in the masked ones.
+xnor_tile_rows = intrinsic(_make_xnor_tile(ROWS, False))
+xnor_tile_row = intrinsic(_make_xnor_tile(1, False))
+masked_xnor_tile_rows = intrinsic(_make_xnor_tile(ROWS, True))
+masked_xnor_tile_row = intrinsic(_make_xnor_tile(1, True))
 
 
 @intrinsic
@@ -222,11 +235,12 @@ def bitplane_tile(typingctx, octets, places, start, ends, ends_start, tiles,
                       dots), codegen
 
 
-def _make_comparison(operator, other, absolute):
+def _make_comparison(operator, absolute):
 
-    def comparison(typingctx, x, start):
+    def comparison(typingctx, x, start, other):
         if not (isinstance(x, types.Array) and x.layout == 'C'
-                and x.dtype in (types.float32, types.float64)):
+                and x.dtype in (types.float32, types.float64)
+                and other == x.dtype):
             raise errors.TypingError(f'contiguous floats only, got {x}')
 
         def codegen(context, builder, signature, args):
@@ -243,18 +257,30 @@ def _make_comparison(operator, other, absolute):
                     ir.FunctionType(vector_type, [vector_type]),
                     f'llvm.fabs.v{TILE}f{bits}')
                 vector = builder.call(function, [vector])
-            others = ir.Constant(vector_type, [other] * TILE)
+            others = _splat(builder, args[2], TILE)
             return builder.bitcast(
                 builder.fcmp_ordered(operator, vector, others), _WORD)
 
-        return types.uint64(x, types.int64), codegen
+        return types.uint64(x, types.int64, other), codegen
 
     return comparison
 
 
 # Words of 64 comparisons of floats, from an index on; false for NaN.
-is_positive_or_zero = intrinsic(_make_comparison('>=', 0., absolute=False))
-is_plus_or_minus_one = intrinsic(_make_comparison('==', 1., absolute=True))
+is_at_least = intrinsic(_make_comparison('>=', absolute=False))
+has_magnitude = intrinsic(_make_comparison('==', absolute=True))
+
+
+@intrinsic
+def popcount(typingctx, word):
+    """Number of 1 bits of a uint64."""
+    if word != types.uint64:
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.ctpop(args[0])
+
+    return types.uint64(word), codegen
 
 
 @intrinsic
@@ -277,3 +303,34 @@ def at_least(typingctx, dots, dots_start, thresholds, thresholds_start):
     if dots.dtype != thresholds.dtype:
         raise errors.TypingError('sums and thresholds of one dtype only')
     return types.uint64(dots, types.int64, thresholds, types.int64), codegen
+
+
+@intrinsic
+def ap2(typingctx, x):
+    """See ``numpy_kernels.ap2``; x is a float32 or float64."""
+    if x not in (types.float32, types.float64):
+        return None
+
+    def codegen(context, builder, signature, args):
+        x, = args
+        n_mantissa, n_bits = (23, 32) if signature.args[0] == types.float32 \
+            else (52, 64)
+        integer = ir.IntType(n_bits)
+        least = 1 << n_mantissa
+        infinity = (1 << n_bits - 1) - least
+        # A mantissa of sqrt(2) or more carries over to the exponent.
+        carry = (2 << n_mantissa) - 1 - math.isqrt(2 << 2 * n_mantissa)
+        bits = builder.bitcast(x, integer)
+        magnitude = builder.and_(bits, integer((1 << n_bits - 1) - 1))
+        sign = builder.xor(bits, magnitude)
+        power = builder.and_(builder.add(magnitude, integer(carry)),
+                             integer(infinity))
+        power = builder.select(
+            builder.icmp_unsigned('<', magnitude, integer(least)),
+            integer(0), power)
+        power = builder.select(
+            builder.icmp_unsigned('>', magnitude, integer(infinity)),
+            magnitude, power)  # NaN
+        return builder.bitcast(builder.or_(power, sign), x.type)
+
+    return x(x), codegen

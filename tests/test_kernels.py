@@ -1,3 +1,4 @@
+import math
 import os
 import pathlib
 import shutil
@@ -75,6 +76,19 @@ def test_binary_dot_is_the_exact_integer_product(
               x.dot(W.T).astype(dtype))
 
 
+@on_each_backend
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+@pytest.mark.parametrize('scale', [1, 2, 1.25, .5])
+@pytest.mark.parametrize(('n', 'n_in', 'n_out'), [
+    (8, 1, 32), (8, 63, 33), (9, 64, 64), (10, 65, 127), (300, 1000, 40)])
+def test_binary_dot_of_dropped_out_values_is_the_exact_product(
+        backend, dtype, scale, n, n_in, n_out, random):
+    x = random.choice([-1, 0, 1], (n, n_in))
+    W = random.choice([-1, 1], (n_out, n_in))
+    same_bits(backend.binary_dot((scale * x).astype(dtype), W.astype(dtype)),
+              (scale * x.dot(W.T)).astype(dtype))
+
+
 @needs_numba
 @pytest.mark.parametrize('value', [0, -0.0, 0.5, numpy.nan, numpy.inf,
                                    numpy.nextafter(numpy.float32(1), 2)])
@@ -96,6 +110,9 @@ def test_binary_dot_takes_the_xnor_kernel_for_binary_values(
     monkeypatch.setattr(numpy_kernels, 'binary_dot', None)
     x = random.choice([-1, 1], (40, 130)).astype(numpy.float32)
     assert numba_kernels.binary_dot(x, x)[0, 0] == 130
+    x_dropped = 2 * x * random.choice([0, 1], x.shape).astype(numpy.float32)
+    x_dropped[0, 0] = -0.
+    numba_kernels.binary_dot(x_dropped, x)
 
 
 @needs_numba
@@ -207,3 +224,83 @@ def test_cupy_equals_numpy(dtype, random):
     for a, b in zip(on_gpu, arrays):
         numpy.testing.assert_allclose(cupy.asnumpy(a), b, rtol=1e-5,
                                       atol=1e-6)
+
+
+QUANTIZE = {
+    'linear 2': lambda kernels, x: kernels.quantize_linear(x, 2),
+    'linear 4': lambda kernels, x: kernels.quantize_linear(x, 4),
+    'linear 24': lambda kernels, x: kernels.quantize_linear(x, 24),
+    'log': lambda kernels, x: kernels.quantize_log(x, 0),
+    'log of 1': lambda kernels, x: kernels.quantize_log(x, 1),
+    'log of 7': lambda kernels, x: kernels.quantize_log(x, 7),
+    'ap2': lambda kernels, x: kernels.ap2(x),
+}
+
+
+def rounding_samples(dtype, random):
+    """Values on both sides of every switch, and all the edge values."""
+    powers = numpy.ldexp(numpy.ones((), dtype), numpy.arange(-14, 15))
+    switches = numpy.concatenate([
+        powers, powers * dtype(2 ** .5), numpy.arange(-9, 10) / dtype(8),
+        numpy.arange(-9, 10) / dtype(16)]).astype(dtype)
+    return numpy.concatenate([
+        samples(dtype, 1000, random),
+        *(sign * numpy.nextafter(switches, dtype(to))
+          for to in (0, 6e4) for sign in (1, -1)), switches, -switches])
+
+
+@needs_numba
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+@pytest.mark.parametrize('name', QUANTIZE)
+def test_numba_quantizes_as_numpy_bit_for_bit(dtype, name, random):
+    x = rounding_samples(dtype, random)
+    with numpy.errstate(invalid='ignore', over='ignore'):
+        same_bits(QUANTIZE[name](numba_kernels, x),
+                  QUANTIZE[name](numpy_kernels, x))
+
+
+@needs_numba
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+def test_numba_draws_and_counts_as_numpy(dtype, random):
+    x = rounding_samples(dtype, random)
+    numbers = random.randint(0, 1 << 32, x.shape, numpy.uint32)
+    with numpy.errstate(invalid='ignore', over='ignore'):
+        same_bits(numba_kernels.binarize_stochastic(x, numbers),
+                  numpy_kernels.binarize_stochastic(x, numbers))
+        assert (numba_kernels.count_outside(x)
+                == numpy_kernels.count_outside(x))
+
+
+@on_each_backend
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+def test_ap2_switches_at_the_square_root_of_two(backend, dtype):
+    # In whole numbers: below and above 2^k sqrt(2), of which none is a float.
+    digits = numpy.finfo(dtype).nmant
+    low = math.isqrt(2 << 2 * digits)
+    for exponent in (-20, -1, 0, 9):
+        x = numpy.ldexp(numpy.array([low, low + 1], dtype), exponent - digits)
+        numpy.testing.assert_array_equal(
+            backend.ap2(x), numpy.ldexp(dtype(1), [exponent, exponent + 1]))
+        numpy.testing.assert_array_equal(
+            backend.ap2(-x), numpy.ldexp(dtype(-1), [exponent, exponent + 1]))
+
+
+@needs_numba
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('clip', [{}, CLIP], ids=['free', 'clip'])
+def test_numba_shift_adamax_equals_numpy_bit_for_bit(
+        dtype, size, clip, random):
+    actual = adam_arrays(random, dtype, (size,))
+    actual[3][:10] = actual[1][:5] = 0
+    if size > 20:
+        actual[0][12:14] = actual[1][14:16] = numpy.nan, numpy.inf
+        actual[3][17] = numpy.nan
+    expected = [array.copy() for array in actual]
+    with numpy.errstate(invalid='ignore'):
+        numba_kernels.shift_adamax(*actual, 2. ** -6, .9, .999, **clip)
+        numpy_kernels.shift_adamax(*expected, 2. ** -6, .9, .999, **clip)
+    for a, b in zip(actual, expected):
+        same_bits(a, b)

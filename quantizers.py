@@ -1,0 +1,187 @@
+"""The paper's rules for rounding a value to few bits, one class each.
+
+A quantizer is called with an array and returns one of the same shape and
+dtype; ``str`` of it is its name on the command line. Its gradient is
+straight-through whatever the rule: see :func:`~qst.qst` for activations and
+:func:`~function_quantized_linear.quantized_linear` for weights. In all of them
+NaN stays NaN, so that a run that diverges shows it.
+
+Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
+"Quantized Neural Networks", arXiv:1609.07061, on deterministic and stochastic
+binarization and on linear and logarithmic quantization.
+"""
+import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer
+from chainer import backend
+
+import kernels
+
+
+class Binary:
+    """The sign: +1 where ``x >= 0``, else -1; 0 and -0.0 give +1.
+
+    .. admonition:: Example
+
+        >>> Binary()(np.array([-.5, -0., .1], np.float32))
+        array([-1.,  1.,  1.], dtype=float32)
+
+    """
+
+    is_binary = True
+
+    def __call__(self, x):
+        return kernels.binarize(x)
+
+    def __str__(self):
+        return 'binary'
+
+
+class Stochastic:
+    """+1 with probability ``clip((x + 1) / 2, 0, 1)``, else -1.
+
+    That while training; in evaluation (``chainer.config.train`` is False) the
+    sign. The numbers are those of ``numpy.random``, or ``cupy.random`` for
+    arrays on a GPU.
+
+    .. admonition:: Example
+
+        >>> Stochastic()(np.array([-1, 1], np.float32))
+        array([-1.,  1.], dtype=float32)
+
+    """
+
+    is_binary = True
+
+    def __call__(self, x):
+        if not chainer.config.train:
+            return kernels.binarize(x)
+        xp = backend.get_array_module(x)
+        return kernels.binarize_stochastic(
+            x, xp.random.randint(0, 1 << 32, x.shape, dtype='uint32'))
+
+    def __str__(self):
+        return 'stochastic'
+
+
+class Linear:
+    """``2^bits`` uniform steps, ties to the even one.
+
+    ``y = clip(round(x / step) step, -1, 1 - step)``, ``step = 2^-(bits - 1)``;
+    one bit is the sign. The paper leaves the step and the range open.
+
+    Args:
+        bits (int): Number of bits, 1 to 16.
+
+    .. admonition:: Example
+
+        >>> Linear(2)(np.array([-3, -.3, .25, .8], np.float32))
+        array([-1. , -0.5,  0. ,  0.5], dtype=float32)
+
+    """
+
+    def __init__(self, bits):
+        self.bits = _check_bits(bits, 1, 16)
+        self.is_binary = bits == 1
+
+    def __call__(self, x):
+        if self.is_binary:
+            return kernels.binarize(x)
+        return kernels.quantize_linear(x, self.bits)
+
+    def __str__(self):
+        return f'linear:{self.bits}'
+
+
+class Log:
+    """Powers of two with a sign, of at most 1.
+
+    ``y = clip(AP2(x), -1, 1)``, ``AP2(x) = sign(x) 2^round(log2 |x|)``,
+    ``AP2(0) = 0``. With ``bits`` the magnitudes are the ``2^(bits - 1) - 1``
+    from 1 downwards, and 0 below half of the smallest. The paper gives no
+    lower end.
+
+    Args:
+        bits (int or None): Number of bits, 2 to 7. ``None``: no lower end.
+
+    .. admonition:: Example
+
+        >>> Log()(np.array([-.1, 0, .7, .8, 3], np.float32))
+        array([-0.125,  0.   ,  0.5  ,  1.   ,  1.   ], dtype=float32)
+        >>> Log(3)(np.array([-.1, 0, .7, .8, 3], np.float32))
+        array([-0. ,  0. ,  0.5,  1. ,  1. ], dtype=float32)
+
+    """
+
+    is_binary = False
+
+    def __init__(self, bits=None):
+        self.bits = None if bits is None else _check_bits(bits, 2, 7)
+        self._n = 0 if bits is None else 2 ** (bits - 1) - 1
+
+    def __call__(self, x):
+        return kernels.quantize_log(x, self._n)
+
+    def __str__(self):
+        return 'log' if self.bits is None else f'log:{self.bits}'
+
+
+class Identity:
+    """No rounding but the others' range: ``y = clip(x, -1, 1)``.
+
+    As an activation this is the hard tanh, whose gradient the
+    straight-through estimator of the others is.
+
+    .. admonition:: Example
+
+        >>> Identity()(np.array([-3, .3], np.float32))
+        array([-1. ,  0.3], dtype=float32)
+
+    """
+
+    is_binary = False
+
+    def __call__(self, x):
+        return x.clip(x.dtype.type(-1), x.dtype.type(1))
+
+    def __str__(self):
+        return 'none'
+
+
+NAMES = 'binary, stochastic, linear:BITS (1 to 16), log, log:BITS (2 to 7), ' \
+    'none'
+
+
+def parse(name):
+    """Returns the quantizer of a name.
+
+    Args:
+        name (str): ``binary``, ``stochastic``, ``linear:4``, ``log``,
+            ``log:4`` or ``none``.
+
+    Raises:
+        ValueError: If there is no such rule, or not with so many bits.
+
+    .. admonition:: Example
+
+        >>> parse('log:4').bits
+        4
+
+    """
+    rule, colon, bits = name.partition(':')
+    try:
+        if not colon:
+            return {'binary': Binary, 'stochastic': Stochastic, 'log': Log,
+                    'none': Identity}[rule]()
+        return {'linear': Linear, 'log': Log}[rule](
+            int(bits) if bits.isdecimal() else bits)
+    except (KeyError, TypeError):
+        raise ValueError(f'must be one of {NAMES}, got {name!r}') from None
+
+
+def _check_bits(bits, least, most):
+    if isinstance(bits, str):
+        raise TypeError(f'bits must be a whole number, got {bits!r}')
+    if not least <= bits <= most:
+        raise ValueError(
+            f'bits must be from {least} to {most}, got {bits}')
+    return bits
