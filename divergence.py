@@ -1,4 +1,5 @@
 import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer
 from chainer import backend
 from chainer.training import extension
 import numpy
@@ -56,12 +57,25 @@ def first_not_finite(model):
         in which the links were added; ``None`` if all are finite.
 
     """
-    for path, link in model.namedlinks():
+    for path, link in _namedlinks(model):
         for name in [*sorted(link._params), *sorted(link._persistent)]:
             value = getattr(link, name)
             if not _is_finite(getattr(value, 'array', value)):
                 return f'{path}/{name}'.replace('/predictor/', '').strip('/')
     return None
+
+
+def _namedlinks(link, path=''):
+    # Chainer's own go by the alphabet: bn1, bn2, l1, l2.
+    yield path, link
+    children = []
+    if isinstance(link, chainer.Chain):
+        children = [(name, link[name]) for name in vars(link)
+                    if name in link._children]
+    elif isinstance(link, chainer.ChainList):
+        children = enumerate(link)
+    for name, child in children:
+        yield from _namedlinks(child, f'{path}/{name}')
 
 
 def _is_finite(array):

@@ -50,16 +50,16 @@ def claim(path, go_on):
     real = os.path.realpath(path)
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: lock.close())
-        was_own = _is_own(lock)
         names = set(os.listdir(real)) - {LOCK}
         is_run = _has_args(real)
         if is_run or not is_new:
             names -= _remove_leftovers(real, names)
+        before = set(names)
         ours = {name for name in names if NAMES.fullmatch(name)}
         is_run = is_run or (bool(ours) and not is_new)
-        is_own = names == ours if is_new else was_own
+        is_own = names == ours if is_new else _is_own(lock)
         moved = None
-        stack.callback(lambda: _leave(path, is_new, is_made))
+        stack.callback(lambda: _leave(real, before, is_new, is_made))
         if go_on and (is_run or any(n.startswith(_SNAPSHOT) for n in ours)):
             pass
         elif is_run:
@@ -69,8 +69,8 @@ def claim(path, go_on):
                     'another folder with --out, or go on with --autoload')
             moved = _move_away(real, path)
             lock.close()
-            lock, is_new = _lock(path)
-            is_made = is_own = True
+            lock, is_new = _lock(real)
+            before, is_made, is_own = set(), True, True
         elif ours:
             raise ValueError(
                 f'{path} holds {", ".join(sorted(ours)[:3])}, which is not of '
@@ -87,7 +87,6 @@ def _lock(path):
     name = os.path.join(path, LOCK)
     while True:
         make_folder(path, '--out')
-        is_new = not os.path.lexists(name)
         try:
             lock = open(  # noqa: SIM115
                 os.open(name, os.O_RDWR | os.O_CREAT, 0o666), 'r+b',
@@ -105,7 +104,9 @@ def _lock(path):
         with contextlib.suppress(FileNotFoundError):
             # The file may have been renamed before the lock was taken.
             if os.path.samestat(os.fstat(lock.fileno()), os.stat(name)):
-                return lock, is_new
+                # One that is empty may be in the folder of somebody else: the
+                # run was killed before it had looked at what is there.
+                return lock, not os.fstat(lock.fileno()).st_size
         lock.close()
 
 
@@ -135,10 +136,10 @@ def _is_own(lock):
     return b'shared' not in lock.read(100)
 
 
-def _leave(path, is_new, is_made):
+def _leave(path, before, is_new, is_made):
     """Removes what a run that wrote nothing has made."""
     with contextlib.suppress(OSError):
-        if is_new and not any(map(NAMES.fullmatch, os.listdir(path))):
+        if is_new and set(os.listdir(path)) - {LOCK} == before:
             os.unlink(os.path.join(path, LOCK))
             if is_made:
                 os.rmdir(path)
