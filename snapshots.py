@@ -44,6 +44,7 @@ def save(trainer):
         OSError: If it cannot be written; the earlier ones are still there.
 
     """
+    _init_states(trainer.updater)
     serializer = serializers.DictionarySerializer()
     trainer.serialize(serializer)
     arrays = serializer.target
@@ -315,6 +316,7 @@ def _difference(arrays, updater):
 
     Chainer would broadcast it, fail later, or compute beyond its end.
     """
+    _init_states(updater)
     serializer = serializers.DictionarySerializer(path='updater/')
     updater.serialize(serializer)
     here = serializer.target
@@ -330,16 +332,27 @@ def _difference(arrays, updater):
         if name.startswith('updater/model:'):
             return f'{_short(name)}: {array.shape} in the file, not here'
         if name.startswith('updater/optimizer:'):
-            # An optimizer's state comes to be in the first update.
+            # That of a parameter which has its shape from the file.
             param = arrays.get(os.path.dirname(name).replace(
                 'updater/optimizer:', 'updater/model:'))
-            if param is None:
-                return f'{_short(name)}: in the file, not here'
-            if array.ndim and (array.shape, array.dtype.kind) != (
+            if param is None or (array.shape, array.dtype.kind) != (
                     param.shape, 'f'):
-                return (f'{_short(name)}: {array.dtype} {array.shape} for a '
-                        f'parameter of {param.shape}')
+                return (f'{_short(name)}: {array.dtype} {array.shape} in the '
+                        'file, not here')
     return None
+
+
+def _init_states(updater):
+    """Initializes the state of each update rule, as the first update does.
+
+    Chainer refuses to load a parameter that has not been updated yet.
+    """
+    for optimizer in updater.get_all_optimizers().values():
+        for param in optimizer.target.params():
+            rule = getattr(param, 'update_rule', None)
+            if param.array is not None and rule is not None and (
+                    rule.state is None):
+                rule._init_states(param)
 
 
 def _compare(name, there, here):

@@ -2,13 +2,13 @@
 
     python tests/small_run.py MOMENT ARGUMENT...
 
-MOMENT is a function and the number of the call that SIGKILL comes before,
-as ``os.replace:3``, or ``never``. A run takes little longer than its imports.
+MOMENT is a function and the number of the call that a signal comes before, as
+``os.replace:3`` for SIGKILL and ``os.replace:3:2`` for another one, or
+``never``. A run takes little longer than its imports.
 """
 import importlib
 import os
 import pathlib
-import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -30,8 +30,8 @@ N_IMAGES = 640
 
 
 def kill_before(moment):
-    """Sends SIGKILL before the n-th call of a function, 'module.name:n'."""
-    name, left = moment.split(':')
+    """Sends a signal before the n-th call of a function."""
+    name, left, number, *_ = f'{moment}:9'.split(':')
     owner, name = name.rsplit('.', 1)
     try:
         owner = importlib.import_module(owner)
@@ -44,7 +44,7 @@ def kill_before(moment):
         nonlocal left
         left -= 1
         if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), int(number))
         return function(*args, **kwargs)
 
     setattr(owner, name, count)
