@@ -1,4 +1,5 @@
 import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer
 import chainer.functions as F
 from chainer import function_node
 from chainer.utils import type_check
@@ -172,4 +173,5 @@ def fixed_shift_batch_normalization(x, gamma, beta, mean, inv_std):
         ~chainer.Variable: Output of x's shape and dtype.
 
     """
+    x = chainer.as_variable(x)
     return (x - mean) * (kernels.ap2(inv_std) * kernels.ap2(gamma)) + beta

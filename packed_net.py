@@ -1,3 +1,4 @@
+import json
 import re
 
 import numpy
@@ -18,11 +19,13 @@ _MAX_IN = 1 << 24
 _FORMAT = 'quantized_net packed MLP'
 _VERSION = 1
 
-# Where a trainer's snapshot holds the arrays of its net.
+# Where a trainer's snapshot holds the arrays of its net, and its settings.
 _SNAPSHOT = 'updater/model:main/predictor/'
+_SETTINGS = 'extensions/Settings/json'
 
 _ARRAYS = re.compile(
-    r'l[1-9]\d*/(W|b)$|bn[1-9]\d*/(gamma|beta|avg_mean|avg_var)$')
+    r'l[1-9]\d*/(W|b)$|'
+    r'bn[1-9]\d*/(gamma|beta|avg_mean|avg_var|avg_inv_std)$')
 
 
 class PackedMLP:
@@ -99,17 +102,21 @@ class PackedMLP:
         self._order_there = xp.asarray(self._order)
 
     @classmethod
-    def from_arrays(cls, arrays, eps=EPS):
+    def from_arrays(cls, arrays, eps=EPS, input_range='unit'):
         """Returns the net with a trained net's parameters.
 
         Args:
             arrays (dict): Float32 arrays by name, as Chainer names them:
                 ``l1/W`` of shape (units, inputs), ``l1/b``, ``bn1/gamma``,
                 ``bn1/beta``, ``bn1/avg_mean``, ``bn1/avg_var``, ``l2/W`` and
-                so on. All but the weights may be missing, and then are what a
-                new link has. Other names are ignored.
+                so on; ``bn1/avg_inv_std`` in the place of ``bn1/avg_var`` is
+                shift-based batch normalization. All but the weights may be
+                missing, and then are what a new link has. Other names are
+                ignored.
             eps (float or list of float): The batch normalizations' ``eps``,
                 one for all or one for each.
+            input_range (str): What the pixels were in training: ``unit``, in
+                [0, 1], or ``symmetric``, in [-1, 1].
 
         Raises:
             ValueError: If a layer is missing, an array does not fit, holds
@@ -132,24 +139,32 @@ class PackedMLP:
             raise ValueError(f'eps must be 1 or {n_layers} numbers, got '
                              f'{len(epsilons)}')
         hidden = []
+        if input_range == 'symmetric' and n_layers == 1:
+            raise ValueError('pixels in [-1, 1] need a hidden layer')
         for i, eps_i in enumerate(epsilons, 1):
             W = _get_float32(arrays, f'l{i}/W', None, None)
             norm = BatchNorm.from_arrays(arrays, i, len(W), eps_i)
             words = kernels.pack_signs(W)
             if i == n_layers:
                 output = OutputLayer(W.shape[1], words, norm)
-            else:
-                hidden.append(HiddenLayer(
-                    W.shape[1], words, *norm.fold(W.shape[1], i == 1)))
+                continue
+            transform = _unchanged
+            if i == 1:
+                transform = {'unit': _from_pixels,
+                             'symmetric': _from_symmetric(W)}[input_range]
+            hidden.append(HiddenLayer(
+                W.shape[1], words, *norm.fold(
+                    W.shape[1] * (_PIXEL_MAX if i == 1 else 1), transform)))
         return cls(hidden, output)
 
     @classmethod
-    def from_chain(cls, chain):
+    def from_chain(cls, chain, input_range='unit'):
         """Returns the net with the parameters of a Chainer chain.
 
         Args:
             chain (chainer.Chain): Net with the links ``l1``, ``bn1``, ``l2``
                 and so on, e.g. :class:`~net.MnistMLP`, on the CPU.
+            input_range (str): See :meth:`from_arrays`.
 
         Raises:
             ValueError: See :meth:`from_arrays`.
@@ -163,7 +178,7 @@ class PackedMLP:
         epsilons = [norms[f'bn{i + 1}'].eps if f'bn{i + 1}' in norms else EPS
                     for i in range(sum(
                         key.endswith('/W') for key in collector.arrays))]
-        return cls.from_arrays(collector.arrays, epsilons)
+        return cls.from_arrays(collector.arrays, epsilons, input_range)
 
     def to(self, xp):
         """Sends the weights to a device.
@@ -394,6 +409,17 @@ class BatchNorm:
         def get(name, default):
             return _get_float32(arrays, name, (n_out,), default)
 
+        b, mean, gamma, beta = (get(name, default) for name, default in (
+            (f'l{i}/b', 0), (f'bn{i}/avg_mean', 0), (f'bn{i}/gamma', 1),
+            (f'bn{i}/beta', 0)))
+        if f'bn{i}/avg_inv_std' in arrays:
+            # Shift-based: products with powers of two do not round, so that
+            # their order does not matter.
+            inv_std = get(f'bn{i}/avg_inv_std', 1)
+            if not (inv_std > 0).all():
+                raise ValueError(f'bn{i}/avg_inv_std must be more than 0')
+            return cls(b, mean, kernels.ap2(inv_std), kernels.ap2(gamma),
+                       beta)
         var = get(f'bn{i}/avg_var', 1)
         if (var < 0).any():
             raise ValueError(f'bn{i}/avg_var has negative values')
@@ -404,8 +430,7 @@ class BatchNorm:
         inv_std = numpy.sqrt(numpy.reciprocal(var), dtype=var.dtype)
         if not numpy.isfinite(inv_std).all():
             raise ValueError(f'bn{i}/avg_var is too small for float32')
-        return cls(get(f'l{i}/b', 0), get(f'bn{i}/avg_mean', 0), inv_std,
-                   get(f'bn{i}/gamma', 1), get(f'bn{i}/beta', 0))
+        return cls(b, mean, inv_std, gamma, beta)
 
     def __call__(self, s):
         b, mean, inv_std, gamma, beta = self.vectors
@@ -416,7 +441,7 @@ class BatchNorm:
         y += beta
         return y
 
-    def fold(self, n_in, takes_pixels):
+    def fold(self, bound, transform):
         """Returns thresholds for ``self(s) >= 0`` over the integers.
 
         Rounding keeps order: every operation above is monotone in s even as
@@ -424,9 +449,8 @@ class BatchNorm:
         once at most, at a place that bisection finds.
 
         Args:
-            n_in (int): Size of an input vector.
-            takes_pixels (bool): Whether the integer is the sum of +-pixels
-                from 0 to 255, of which ``s`` is one 255th, or of +-1.
+            bound (int): Greatest magnitude of the integers.
+            transform (callable): Makes ``s`` of them.
 
         Returns:
             tuple: int32 thresholds and uint64 words of ``falling``; see
@@ -437,10 +461,9 @@ class BatchNorm:
 
         """
         n_out = len(self.vectors[0])
-        bound = n_in * _PIXEL_MAX if takes_pixels else n_in
 
         def decide(sums):
-            s = sums / _PIXEL_MAX if takes_pixels else sums
+            s = transform(sums)
             with numpy.errstate(over='ignore', invalid='ignore'):
                 y = self(s.astype(numpy.float32))
             if numpy.isnan(y).any():
@@ -463,6 +486,21 @@ class BatchNorm:
         falling = kernels.pack_signs(
             numpy.where(changes & at_low, 1., -1.)[None])[0]
         return thresholds.astype(numpy.int32), falling
+
+
+def _unchanged(sums):
+    return sums
+
+
+def _from_pixels(sums):
+    """Sums of +-pixels in [0, 1], of those of the bytes."""
+    return sums / _PIXEL_MAX
+
+
+def _from_symmetric(W):
+    """Sums of +-pixels in [-1, 1]: each is 2 / 255 of the byte, less 1."""
+    offset = numpy.where(W >= 0, 1, -1).sum(axis=1)
+    return lambda sums: (2 * sums - _PIXEL_MAX * offset) / _PIXEL_MAX
 
 
 class _Collector:
@@ -488,7 +526,53 @@ def is_export(npz):
 
 def is_snapshot(npz):
     """Tells whether an NpzReader's file has the arrays of a trained net."""
-    return f'{_SNAPSHOT}l1/W' in npz.names
+    return {f'{_SNAPSHOT}l1/W', _SETTINGS} <= npz.names
+
+
+def read_settings(npz):
+    """Returns the settings of the run that a snapshot is of.
+
+    Args:
+        npz (NpzReader): A trainer's snapshot.
+
+    Returns:
+        dict: Values by name, as in ``recipes.RECIPES``.
+
+    Raises:
+        ValueError: If they are not what such a file has.
+
+    """
+    text = npz.read(_SETTINGS, numpy.uint8, 1).tobytes()
+    try:
+        settings = json.loads(text)
+        if not isinstance(settings, dict):
+            raise ValueError('no object of JSON')
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f'the settings cannot be read: {e}') from e
+    return settings
+
+
+def why_not_packed(settings):
+    """Returns why the net of these settings is not one of bits, or ``None``.
+
+    Args:
+        settings (dict): Settings of a run, see ``recipes.RECIPES``.
+
+    """
+    for name in 'weight', 'activation':
+        quantizer = settings.get(f'{name}_quantizer')
+        if quantizer not in ('binary', 'stochastic', 'linear:1'):
+            return f'its {name}s are {quantizer}, not binary'
+    if settings.get('relu') is not False:
+        return 'a relu follows its activations'
+    if settings.get('evaluation') != 'running':
+        return 'it is evaluated with the statistics of a batch'
+    if settings.get('input_range') not in ('unit', 'symmetric'):
+        return 'the range of its inputs is not known'
+    eps = settings.get('normalization_eps')
+    if type(eps) not in (int, float) or not 0 < eps <= 1:
+        return 'the eps of its normalization is not known'
+    return None
 
 
 def read_snapshot(npz):

@@ -57,51 +57,39 @@ def get_module(gpu):
 
 
 def read_model(path):
-    """Returns the packed net and, from a snapshot, its arrays by name."""
+    """Returns the packed net, that of Chainer, and whether it is an export.
+
+    The packed net is ``None`` where the net is not binary, Chainer's where
+    the file is an export or Chainer is not installed.
+    """
     with NpzReader(path) as npz:
-        if packed_net.is_snapshot(npz):
-            arrays = packed_net.read_snapshot(npz)
-            try:
-                return PackedMLP.from_arrays(arrays), arrays
-            except ValueError as e:
-                raise ValueError(f'{path} cannot be packed: {e}') from e
-        if not packed_net.is_export(npz):
+        if packed_net.is_export(npz):
+            return PackedMLP.load(path), None, True
+        if not packed_net.is_snapshot(npz):
             raise ValueError(f'{path} is neither a snapshot of train_mnist.py '
                              'nor a file of --export')
-    return PackedMLP.load(path), None
-
-
-def make_chainer_net(sizes, arrays):
-    """Returns the function of Chainer's net, or None for other networks.
-
-    Chainer is imported here and nowhere else: it is needed for nothing but
-    the comparison.
-    """
+        arrays = packed_net.read_snapshot(npz)
+        settings = packed_net.read_settings(npz)
     try:
-        import chainer_compat  # noqa: F401  (makes Chainer importable)
-        import chainer
-
-        from net import MnistMLP
+        reason = packed_net.why_not_packed(settings)
+        packed = None if reason else PackedMLP.from_arrays(
+            arrays, settings['normalization_eps'], settings['input_range'])
+    except ValueError as e:
+        raise ValueError(f'{path} cannot be packed: {e}') from e
+    try:
+        from chainer_net import ChainerNet
     except ImportError as e:
+        if reason:
+            raise ValueError(f'{path} cannot be packed: {reason}; and '
+                             f'Chainer cannot be imported: {e}') from e
         print(f'Chainer net: not compared, {e}')
-        return None
-
-    n_in, *hidden, n_out = sizes
-    if len(set(hidden)) != 1:
-        return None
-    net = MnistMLP(n_in, hidden[0], n_out, n_hidden=len(hidden))
-    chainer.serializers.NpzDeserializer(arrays, strict=False).load(net)
-
-    def predict(x):
-        with chainer.using_config('train', False), chainer.no_backprop_mode():
-            # In batches whose arrays stay in the cache, as in training, and
-            # with the pixels scaled as chainer.datasets.get_mnist does.
-            return numpy.concatenate([
-                net(x[i:i + 1000].astype(numpy.float32) * numpy.float32(
-                    1 / 255)).array.argmax(axis=1)
-                for i in range(0, len(x), 1000)])
-
-    return predict
+        return packed, None, False
+    if reason:
+        print(f'not packed: {reason}')
+    try:
+        return packed, ChainerNet(arrays, settings), False
+    except ValueError as e:
+        raise ValueError(f'{path} is no snapshot of a run: {e}') from e
 
 
 def images_per_second(predict, x):
@@ -139,32 +127,39 @@ def export(net, path):
     print(f'exported: {path}, {os.path.getsize(path):,} bytes')
 
 
-def evaluate(net, arrays, xp, report):
+def evaluate(packed, chainer_net, xp, report):
     x, labels = mnist_files.read('test.npz')
     x_there = xp.asarray(x)
 
-    def predict(x):
-        return to_numpy(net.predict(x))
+    def predict_packed(x):
+        return to_numpy(packed.predict(x))
 
-    predicted = predict(x_there)
-    print_accuracy('packed net', predicted, labels)
-    chainer_predict = arrays and make_chainer_net(net.sizes, arrays)
-    if chainer_predict:
-        expected = chainer_predict(x)
+    if packed:
+        predicted = predict_packed(x_there)
+        print_accuracy('packed net', predicted, labels)
+    if chainer_net:
+        expected = chainer_net.predict(x)
         print_accuracy('Chainer net', expected, labels)
+    if packed and chainer_net:
         different = int((expected != predicted).sum())
         print(f'predictions that differ: {different}')
-    speed = images_per_second(predict, x_there)
-    print(f'packed net: {speed:,.0f} images/s')
-    if chainer_predict:
-        chainer_speed = images_per_second(chainer_predict, x)
-        print(f'Chainer net: {chainer_speed:,.0f} images/s on the CPU, the '
-              f'packed one is {speed / chainer_speed:.1f} times as fast')
+    if packed:
+        speed = images_per_second(predict_packed, x_there)
+        print(f'packed net: {speed:,.0f} images/s')
+    if chainer_net:
+        chainer_speed = images_per_second(chainer_net.predict, x)
+        text = f'Chainer net: {chainer_speed:,.0f} images/s on the CPU'
+        if packed:
+            text += (', the packed one is '
+                     f'{speed / chainer_speed:.1f} times as fast')
+        print(text)
     if report:
         # Matplotlib takes a second to import, so only where it is wanted.
         import prediction_report
+        net = packed or chainer_net
         for path in prediction_report.draw(
-                report, x, labels, to_numpy(net.probabilities(x_there)),
+                report, x, labels,
+                to_numpy(net.probabilities(x_there if packed else x)),
                 net.weights(1)):
             print(f'drawn: {path}')
 
@@ -175,7 +170,8 @@ def run(args):
     if args.report:
         check_matplotlib('--report')
         make_folder(args.report, '--report')
-    net, arrays = read_model(args.model)
+    packed, chainer_net, is_export = read_model(args.model)
+    net = packed or chainer_net
     if args.summary:
         print(summary.table(net.sizes))
         return
@@ -184,19 +180,28 @@ def run(args):
             f'{args.model} makes {net.sizes[-1]} classes of {net.sizes[0]} '
             'values, not the 10 of the 784 pixels of MNIST')
     if args.export:
-        export(net, args.export)
-    net.to(xp)
+        if not packed:
+            raise ValueError(f'{args.model} cannot be packed')
+        export(packed, args.export)
+    if packed:
+        packed.to(xp)
     if args.image:
-        print_pictures(net, args.image, numpy.stack(pixels), xp)
+        if not packed:
+            chainer_net.use_running_statistics()
+        print_pictures(net, args.image, numpy.stack(pixels),
+                       xp if packed else numpy)
         if not args.report:
             return
-    kind = 'packed file' if arrays is None else 'snapshot'
-    print(f'{kind}: {"-".join(map(str, net.sizes))}, '
-          f'computed by {kernels.description(xp)}')
-    print(f'parameters: {net.nbytes:,} bytes, float32: '
-          f'{net.float32_nbytes:,} ({net.float32_nbytes / net.nbytes:.1f} '
-          'times as many)')
-    evaluate(net, arrays, xp, args.report)
+    kind = 'packed file' if is_export else 'snapshot'
+    sizes = '-'.join(map(str, net.sizes))
+    if packed:
+        print(f'{kind}: {sizes}, computed by {kernels.description(xp)}')
+        print(f'parameters: {packed.nbytes:,} bytes, float32: '
+              f'{packed.float32_nbytes:,} '
+              f'({packed.float32_nbytes / packed.nbytes:.1f} times as many)')
+    else:
+        print(f'{kind}: {sizes}')
+    evaluate(packed, chainer_net, xp, args.report)
 
 
 def main():

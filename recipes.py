@@ -169,6 +169,39 @@ def settings(args):
             **{name: getattr(args, name) for name in _BINARIZED}}
 
 
+def check(others):
+    """Returns settings of a file, as the command line would take them.
+
+    Args:
+        others (dict): What may be settings.
+
+    Raises:
+        ValueError: If a choice is missing or not one that a flag allows.
+
+    """
+    class Parser(argparse.ArgumentParser):
+        def error(self, message):
+            raise ValueError(f'settings: {message}')
+
+    parser = Parser(add_help=False, allow_abbrev=False)
+    add_arguments(parser)
+    flags = []
+    for name, default in _BINARIZED.items():
+        flag = '--' + name.replace('_', '-')
+        if name not in others:
+            raise ValueError(f'settings: there is no {name}')
+        value = others[name]
+        if isinstance(default, bool):
+            flags.append(flag if value is True else f'--no-{name}')
+        elif value is not None or default is not None:
+            flags.append(f'{flag}={value}')
+    settings = vars(parser.parse_args(flags))
+    for name, value in settings.items():
+        if value != others[name]:
+            raise ValueError(f'settings: {name} is {others[name]!r}')
+    return settings
+
+
 def make_net(settings, n_in, n_out):
     """Returns the network of these settings.
 

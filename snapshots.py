@@ -23,9 +23,6 @@ _NONE = 'none'
 # An integer of a training's state is not less than 0 and less than this.
 _END = 1 << 53
 
-# Where it holds the run's settings.
-SETTINGS = 'extensions/Settings/json'
-
 
 def save(trainer):
     """Trainer extension that saves all that decides the rest of the run.
@@ -148,34 +145,15 @@ class Settings(extension.Extension):
         raise NotImplementedError  # never triggered
 
     def serialize(self, serializer):
-        text = json.dumps(self._settings).encode()
-        value = serializer('json', numpy.frombuffer(text, numpy.uint8)
-                           if isinstance(serializer, chainer.Serializer)
-                           else None)
-        if not isinstance(serializer, chainer.Serializer):
-            self._compare(parse_settings(value))
-
-    def _compare(self, others):
+        if isinstance(serializer, chainer.Serializer):
+            text = json.dumps(self._settings).encode()
+            serializer('json', numpy.frombuffer(text, numpy.uint8))
+            return
+        others = json.loads(serializer('json', None).tobytes())
         for name, value in self._settings.items():
             if name not in self._free and others.get(name) != value:
                 raise ValueError(f'{name} is {others.get(name)} in the file, '
                                  f'{value} here')
-
-
-def parse_settings(array):
-    """Returns the settings that :class:`Settings` keeps.
-
-    Args:
-        array (numpy.ndarray): uint8 array of the snapshot, ``SETTINGS``.
-
-    Raises:
-        ValueError: If it holds something else.
-
-    """
-    settings = json.loads(array.tobytes())
-    if not isinstance(settings, dict):
-        raise ValueError(f'the settings are {settings!r}')
-    return settings
 
 
 def find(folder):

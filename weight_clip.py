@@ -7,8 +7,9 @@ class WeightClip:
 
     After each update, ``param = min(max(param, lower), upper)`` in place, for
     each parameter of the target: weights, biases, and gamma and beta of batch
-    normalization; or for those of given names. A latent weight far outside of [-1, 1] would need many
-    updates before its sign could change. NaN stays NaN.
+    normalization; or for those of given names. A latent weight far outside of
+    [-1, 1] would need many updates before its sign could change. NaN stays
+    NaN.
 
     A :class:`~fused_adam.FusedAdam` clips in the same pass over memory as it
     updates, to the same result.

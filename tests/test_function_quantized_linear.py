@@ -4,9 +4,11 @@ import chainer.functions as F
 import numpy
 import pytest
 from chainer import gradient_check
+from chainer import testing
 from chainer.utils import type_check
 
 import kernels
+import quantizers
 from conftest import edge_values
 from function_quantized_linear import quantized_linear
 
@@ -211,3 +213,37 @@ def test_gpu_gives_what_the_cpu_gives(dtype, random):
                  quantized_linear(*arrays[:3]).array)
     for actual, expected in zip(backward(*on_gpu), backward(*arrays)):
         assert_close(cupy.asnumpy(actual), expected)
+
+
+@pytest.mark.parametrize('name', [
+    'stochastic', 'linear:1', 'linear:4', 'log', 'log:4', 'none'])
+def test_every_quantizer_is_that_of_forward_and_of_gx(
+        name, random, kernel_path):
+    x, W, gy = (chainer.Variable(random.uniform(-1.2, 1.2, shape).astype('f'))
+                for shape in ((9, 70), (40, 70), (9, 40)))
+    numpy.random.seed(0)
+    Wq = quantizers.parse(name)(W.array)
+    numpy.random.seed(0)
+    y = quantized_linear(x, W, quantizer=quantizers.parse(name))
+    assert y.dtype == numpy.float32
+    testing.assert_allclose(y.array, x.array.dot(Wq.T), 1e-4, 1e-4)
+    gx, gW = chainer.grad([y], [x, W], [gy], enable_double_backprop=True)
+    testing.assert_allclose(gx.array, gy.array.dot(Wq), 1e-4, 1e-4)
+    testing.assert_allclose(gW.array, gy.array.T.dot(x.array), 1e-4, 1e-4)
+    # The second gradient has the same weights: none is drawn anew.
+    ggx = random.standard_normal(x.shape).astype('f')
+    ggy, = chainer.grad([gx], [gy], [chainer.Variable(ggx)])
+    testing.assert_allclose(ggy.array, ggx.dot(Wq.T), 1e-4, 1e-4)
+
+
+def test_the_upstream_gradient_can_be_rounded(random):
+    x, W, b = (chainer.Variable(random.uniform(-1.2, 1.2, shape).astype('f'))
+               for shape in ((9, 70), (40, 70), 40))
+    y = quantized_linear(x, W, b, gradient_quantizer=quantizers.Log(6))
+    y.grad = random.standard_normal((9, 40)).astype('f')
+    y.backward(retain_grad=True)
+    gyq = quantizers.Log(6)(y.grad)
+    testing.assert_allclose(x.grad, gyq.dot(numpy.where(W.array >= 0, 1, -1)),
+                            1e-4, 1e-4)
+    testing.assert_allclose(W.grad, gyq.T.dot(x.array), 1e-4, 1e-4)
+    testing.assert_allclose(b.grad, gyq.sum(axis=0), 1e-4, 1e-4)

@@ -113,3 +113,14 @@ def test_nan_in_one_column_stays_in_that_column(kernel_path, random):
     y = make(BatchNormalization)(x).array
     assert numpy.isnan(y).any(axis=0).tolist() == [
         False, False, False, True, False, False, False]
+
+
+def test_evaluation_can_use_the_batchs_own_statistics(random):
+    link = BatchNormalization(5, evaluate_with_batch=True)
+    x = random.standard_normal((8, 5)).astype('f')
+    y = link(x)
+    mean = link.avg_mean.copy()
+    with chainer.using_config('train', False):
+        numpy.testing.assert_allclose(
+            link(x).array, y.array, rtol=1e-5, atol=1e-6)
+    numpy.testing.assert_array_equal(link.avg_mean, mean)

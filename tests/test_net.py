@@ -6,6 +6,7 @@ import numpy
 from link_quantized_linear import QuantizedLinear
 from net import MnistMLP
 from qst import qst
+from quantizers import Log
 
 
 def test_layers_are_quantized_and_of_the_given_sizes():
@@ -64,3 +65,44 @@ def test_nan_in_a_weight_shows_in_the_loss(random):
     t = random.randint(0, 10, 8).astype(numpy.int32)
     loss = F.softmax_cross_entropy(net(x), t)
     assert numpy.isnan(loss.array)
+
+
+def test_blocked_gradients_are_reported_in_training(random):
+    net = MnistMLP(20, 30, 10)
+    x = random.uniform(0, 1, (8, 20)).astype(numpy.float32)
+    reporter = chainer.Reporter()
+    reporter.add_observer('net', net)
+    with reporter.scope({}):
+        net(x)
+        observation = reporter.observation
+    h = net.bn1(net.l1(x))
+    assert observation['net/blocked1'] == (numpy.abs(h.array) > 1).mean()
+    assert set(observation) == {'net/blocked1', 'net/blocked2'}
+    with chainer.using_config('train', False), reporter.scope({}):
+        net(x)
+        assert reporter.observation == {}
+
+
+def test_relu_follows_the_quantized_activations(random):
+    net = MnistMLP(20, 30, 10, relu=True, activation_quantizer=Log())
+    x = random.uniform(0, 1, (8, 20)).astype(numpy.float32)
+    with chainer.using_config('train', False):
+        h = F.relu(qst(net.bn1(net.l1(x)), Log()))
+        h = F.relu(qst(net.bn2(net.l2(h)), Log()))
+        numpy.testing.assert_array_equal(
+            net(x).array, net.bn3(net.l3(h)).array)
+
+
+def test_dropout_is_of_inputs_and_activations_and_in_training_only(random):
+    net = MnistMLP(20, 30, 10, input_dropout=.2, dropout=.5)
+    x = random.uniform(0, 1, (8, 20)).astype(numpy.float32)
+    numpy.random.seed(0)
+    h = F.dropout(x, .2)
+    for bn, layer in (net.bn1, net.l1), (net.bn2, net.l2):
+        h = F.dropout(qst(bn(layer(h))), .5)
+        assert set(numpy.unique(numpy.abs(h.array))) == {0, 2}
+    expected = net.bn3(net.l3(h)).array
+    numpy.random.seed(0)
+    numpy.testing.assert_array_equal(net(x).array, expected)
+    with chainer.using_config('train', False):
+        numpy.testing.assert_array_equal(net(x).array, net(x).array)

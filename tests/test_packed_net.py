@@ -77,7 +77,9 @@ def test_thresholds_decide_as_chainer_does_on_all_integers(
     norm = packed_net.BatchNorm.from_arrays({
         'l1/b': b, 'bn1/gamma': gamma, 'bn1/beta': beta, 'bn1/avg_mean': mean,
         'bn1/avg_var': var}, 1, len(b), eps)
-    thresholds, falling = norm.fold(n_in, takes_pixels)
+    thresholds, falling = norm.fold(
+        255 * n_in if takes_pixels else n_in,
+        lambda sums: sums / 255 if takes_pixels else sums)
     bound = 255 * n_in if takes_pixels else n_in
     assert ((-bound <= thresholds) & (thresholds <= bound + 1)).all()
     sums = numpy.arange(-bound, bound + 1)[:, None]
@@ -95,7 +97,7 @@ def fold(gamma, beta, mean=0., var=1., n_in=10):
         f'bn1/{name}': numpy.array([v], numpy.float32) for name, v in (
             ('gamma', gamma), ('beta', beta), ('avg_mean', mean),
             ('avg_var', var))}, 1, 1, packed_net.EPS)
-    thresholds, falling = norm.fold(n_in, False)
+    thresholds, falling = norm.fold(n_in, lambda sums: sums)
     return thresholds[0], falling[0]
 
 

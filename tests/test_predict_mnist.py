@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import pytest
 
 import mnist_files
 import predict_mnist
+import recipes
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -179,11 +181,24 @@ def test_files_that_are_neither_are_refused(trained, tmp_path, capsys):
 def change_snapshot(trained, path, **changes):
     prefix = 'updater/model:main/predictor/'
     with numpy.load(trained / 'snapshot') as npz:
-        arrays = {n: npz[n] for n in npz.files if n.startswith(prefix)}
+        arrays = {n: npz[n] for n in npz.files
+                  if n.startswith((prefix, 'extensions/Settings'))}
     for name, a in changes.items():
-        arrays[prefix + name.replace('_', '/', 1)] = a
+        if name == 'settings':
+            arrays['extensions/Settings/json'] = a
+        else:
+            arrays[prefix + name.replace('_', '/', 1)] = a
     with open(path, 'wb') as f:
         numpy.savez(f, **arrays)
+
+
+def as_bytes(text):
+    return numpy.frombuffer(text.encode(), numpy.uint8)
+
+
+def settings(**changes):
+    return as_bytes(json.dumps(
+        {**recipes.RECIPES['binarized'], 'unit': 70, **changes}))
 
 
 @pytest.mark.parametrize(('changes', 'match'), [
@@ -194,6 +209,18 @@ def change_snapshot(trained, path, **changes):
     ({'bn2_gamma': numpy.full(70, numpy.nan, 'f')}, 'bn2/gamma holds NaN'),
     ({'bn2_avg_var': numpy.full(70, -1, 'f')}, 'avg_var has negative'),
     ({'l5_b': numpy.zeros(70, 'f')}, 'l5/b belongs to no layer'),
+    ({'settings': numpy.zeros(3, 'u1')}, 'the settings cannot be read'),
+    ({'settings': as_bytes('[1]')}, 'the settings cannot be read'),
+    ({'settings': as_bytes('[' * 10 ** 6)}, 'the settings cannot be read'),
+    ({'settings': as_bytes('{}')}, 'cannot be packed|there is no'),
+    ({'settings': numpy.array(None)}, 'dtype object, expected uint8'),
+    ({'settings': settings(normalization_eps='1')}, "_eps is '1'"),
+    ({'settings': settings(layers=10 ** 9)}, 'must be at most 100'),
+    ({'settings': settings(layers=7)}, 'not the weights of 8 layers'),
+    ({'settings': settings(unit=10 ** 9)}, 'unit is 1000000000, the layers'),
+    ({'settings': settings(weight_quantizer='log:99')}, 'bits must be from'),
+    ({'settings': settings(relu='yes')}, "relu is 'yes'"),
+    ({'settings': settings(loss='other')}, 'invalid choice'),
 ])
 def test_a_snapshot_of_something_else_is_refused(
         trained, tmp_path, capsys, changes, match):
@@ -201,9 +228,37 @@ def test_a_snapshot_of_something_else_is_refused(
     assert re.search(match, refused(capsys, tmp_path / 'bad'))
 
 
+@pytest.mark.parametrize(('flags', 'is_packed'), [
+    (['--recipe', 'original'], False),
+    (['--recipe', 'paper', '--validation', 59000], True),
+    (['--recipe', 'paper-shift', '--validation', 59000], True),
+    (['--weight-quantizer', 'linear:4'], False),
+    (['--activation-quantizer', 'none'], False),
+])
+def test_every_recipes_snapshot_gives_the_accuracy_of_its_log(
+        tmp_path, flags, is_packed):
+    run('-e', 1, '-u', 20, '-b', 500, '-o', tmp_path, '--noplot', *flags,
+        program='train_mnist.py')
+    snapshot, = tmp_path.glob('snapshot_iter_*')
+    text = run(snapshot)
+    entry, = json.loads((tmp_path / 'log').read_text())
+    accuracy = entry.get('test/main/accuracy',
+                         entry['validation/main/accuracy'])
+    assert f'Chainer net: {100 * accuracy:.2f} %' in text
+    assert ('packed net: ' in text) == is_packed
+    assert ('not packed: ' in text) != is_packed
+    if is_packed:
+        assert number(r'predictions that differ: (\d+)', text) <= 2
+    else:
+        error = run(snapshot, '--export', tmp_path / 'packed', code=2)
+        assert 'cannot be packed' in error
+        assert not (tmp_path / 'packed').exists()
+
+
 def test_a_snapshot_may_be_compressed(trained, tmp_path, capsys):
     with numpy.load(trained / 'snapshot') as npz:
-        arrays = {n: npz[n] for n in npz.files if n.startswith('updater/m')}
+        arrays = {n: npz[n] for n in npz.files
+                  if n.startswith(('updater/m', 'extensions/S'))}
     # As after a long training: every weight at its limit.
     name = 'updater/model:main/predictor/l2/W'
     arrays[name] = numpy.where(arrays[name] >= 0, 1, -1).astype('f')

@@ -6,6 +6,7 @@ import pytest
 from chainer import gradient_check
 from chainer.utils import type_check
 
+import quantizers
 from conftest import edge_values
 from qst import qst
 
@@ -125,3 +126,26 @@ def test_gpu_gives_what_the_cpu_gives(dtype, random):
         cupy.asnumpy(qst(on_gpu[0]).array), qst(x).array)
     numpy.testing.assert_array_equal(
         cupy.asnumpy(gradient(qst, *on_gpu)), gradient(qst, x, gy))
+
+
+@pytest.mark.parametrize('name', ['stochastic', 'linear:4', 'log', 'none'])
+def test_every_quantizer_has_the_straight_through_gradient(name, random):
+    x = chainer.Variable(random.uniform(-2, 2, (10, 20)).astype('f'))
+    numpy.random.seed(0)
+    y = qst(x, quantizers.parse(name))
+    numpy.random.seed(0)
+    numpy.testing.assert_array_equal(
+        y.array, quantizers.parse(name)(x.array))
+    y.grad = random.standard_normal((10, 20)).astype('f')
+    y.backward(retain_grad=True)
+    numpy.testing.assert_array_equal(
+        x.grad, y.grad * (numpy.abs(x.array) <= 1))
+
+
+def test_the_upstream_gradient_can_be_rounded(random):
+    x = chainer.Variable(random.uniform(-2, 2, (10, 20)).astype('f'))
+    y = qst(x, gradient_quantizer=quantizers.Log())
+    y.grad = random.standard_normal((10, 20)).astype('f')
+    y.backward(retain_grad=True)
+    numpy.testing.assert_array_equal(
+        x.grad, quantizers.Log()(y.grad) * (numpy.abs(x.array) <= 1))

@@ -85,3 +85,15 @@ def test_clip_works_on_the_gpu():
     WeightClip()(None, param)
     numpy.testing.assert_array_equal(
         cupy.asnumpy(param.array), [-1, 0.5, 1, numpy.nan])
+
+
+def test_only_the_named_parameters_are_clipped():
+    link = L.Linear(None, 3)
+    link(numpy.ones((1, 2), numpy.float32))
+    link.W.array[...] = link.b.array[...] = 3
+    optimizer = chainer.optimizers.SGD(lr=0).setup(link)
+    optimizer.add_hook(WeightClip(names=('W',)))
+    link.cleargrads()
+    optimizer.update()
+    assert (link.W.array == 1).all()
+    assert (link.b.array == 3).all()
