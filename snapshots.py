@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import warnings
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer
@@ -8,6 +9,7 @@ from chainer import serializers
 from chainer.training import extension
 import numpy
 
+import divergence
 import files
 from npz_reader import NpzReader
 
@@ -39,8 +41,10 @@ def save(trainer):
 
     Raises:
         OSError: If it cannot be written; the earlier ones are still there.
+        FloatingPointError: See :func:`divergence.check`.
 
     """
+    divergence.check(trainer)
     _init_states(trainer.updater)
     serializer = serializers.DictionarySerializer()
     trainer.serialize(serializer)
@@ -278,7 +282,10 @@ def restore(path, arrays, trainer):
     reason = _difference(arrays, trainer.updater)
     if reason is None:
         try:
-            serializers.NpzDeserializer(arrays).load(trainer)
+            with warnings.catch_warnings():
+                # Chainer's, about what is missing and has to be guessed.
+                warnings.simplefilter('error', UserWarning)
+                serializers.NpzDeserializer(arrays).load(trainer)
             return
         except MemoryError:
             raise

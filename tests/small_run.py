@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import interruption  # noqa: E402  (as the program does)
+import interruption  # (as the program does)
 
 interruption.quit_on_signal()
 

@@ -92,7 +92,7 @@ def test_a_loss_is_looked_at_as_well(tmp_path, value):
     def change(trainer, net):
         trainer.observation['validation/main/loss'] = value
     with pytest.raises(FloatingPointError, match=(
-            'iteration 4: validation/main/loss is (nan|inf); all parameters '
+            r'iteration 4: validation/main/loss is (nan|inf); all parameters '
             'are finite')):
         run(make_trainer(tmp_path, change))
 

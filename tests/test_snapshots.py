@@ -190,7 +190,7 @@ def assert_same_snapshots(a, b):
 def test_nothing_is_loaded_where_all_are_damaged(folder):
     for name in 'snapshot_iter_8', 'snapshot_iter_12':
         (folder / name).write_bytes(b'')
-    with pytest.raises(ValueError, match='no snapshot in .* can be read'):
+    with pytest.raises(ValueError, match=r'no snapshot in .* can be read'):
         snapshots.load_newest(str(folder), make_trainer(folder), str)
 
 
@@ -208,8 +208,10 @@ ADAM = 'updater/optimizer:main/predictor/l2/W'
      r'l9/W: \(3,\) in the file, not here'),
     ({'updater/model:main/predictor/l2/W': numpy.zeros((8, 8))},
      'l2/W: float64 in the file, float32 here'),
-    ({f'{ADAM}/m': numpy.zeros((8, 7), 'f')}, r'm: \(8, 7\) in the file, \(8, 8\) h'),
-    ({f'{ADAM}/m': numpy.zeros((8, 8), 'i')}, 'm: int32 in the file, float32 here'),
+    ({f'{ADAM}/m': numpy.zeros((8, 7), 'f')},
+     r'm: \(8, 7\) in the file, \(8, 8\) here'),
+    ({f'{ADAM}/m': numpy.zeros((8, 8), 'i')},
+     'm: int32 in the file, float32 here'),
     ({f'{ADAM}/m': numpy.zeros((), 'f')}, r'm: \(\) in the file'),
     ({f'{ADAM}/x': numpy.zeros((8, 7), 'f')}, 'l2/W/x: .* not here'),
     ({ORDER: numpy.arange(20) + 1}, 'order of the examples is damaged'),
@@ -242,6 +244,8 @@ def test_an_array_that_is_missing_is_named(folder):
     for name, message in [
             ('updater/model:main/predictor/l2/b', 'l2/b: not in the file'),
             ('extensions/RandomState/gauss', 'gauss is not in the file'),
+            ('extensions/LogReport/_trigger/previous_iteration',
+             'previous value of iteration is not saved'),
             (f'{ADAM}/v', 'l2/W/v: not in the file')]:
         content = dict(numpy.load(path))
         del content[name]
