@@ -47,10 +47,16 @@ class ChainerNet:
                 raise ValueError(f'{name} is missing or not {param.shape}')
         chainer.serializers.NpzDeserializer(arrays, strict=False).load(
             self._net)
+        self._settings = settings
         self._is_symmetric = settings['input_range'] == 'symmetric'
         self._batchsize = _BATCHSIZE
         if settings['evaluation'] == 'batch':
             self._batchsize = settings['batchsize']
+
+    def summary(self):
+        """Returns a table of the layers."""
+        return recipes.summarize(
+            self._settings, self.sizes[0], self.sizes[-1])
 
     def use_running_statistics(self):
         """Evaluates with running averages whatever the settings say.

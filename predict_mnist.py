@@ -173,7 +173,7 @@ def run(args):
     packed, chainer_net, is_export = read_model(args.model)
     net = packed or chainer_net
     if args.summary:
-        print(summary.table(net.sizes))
+        print(summary.table(net.sizes) if packed else chainer_net.summary())
         return
     if (net.sizes[0], net.sizes[-1]) != (784, 10):
         raise ValueError(

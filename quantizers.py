@@ -1,10 +1,11 @@
 """The paper's rules for rounding a value to few bits, one class each.
 
 A quantizer is called with an array and returns one of the same shape and
-dtype; ``str`` of it is its name on the command line. Its gradient is
-straight-through whatever the rule: see :func:`~qst.qst` for activations and
-:func:`~function_quantized_linear.quantized_linear` for weights. In all of them
-NaN stays NaN, so that a run that diverges shows it.
+dtype; ``bits`` is what it needs for a value (``None``: a float), ``is_binary``
+tells whether all are +-1, and ``str`` is its name on the command line. Its
+gradient is straight-through whatever the rule: see :func:`~qst.qst` for
+activations, :func:`~function_quantized_linear.quantized_linear` for weights.
+In all of them NaN stays NaN, so that a run that diverges shows it.
 
 Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
 "Quantized Neural Networks", arXiv:1609.07061, on deterministic and stochastic
@@ -27,6 +28,7 @@ class Binary:
 
     """
 
+    bits = 1
     is_binary = True
 
     def __call__(self, x):
@@ -50,6 +52,7 @@ class Stochastic:
 
     """
 
+    bits = 1
     is_binary = True
 
     def __call__(self, x):
@@ -138,6 +141,7 @@ class Identity:
 
     """
 
+    bits = None
     is_binary = False
 
     def __call__(self, x):

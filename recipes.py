@@ -13,6 +13,7 @@ import chainer.functions as F
 import chainer.links as L
 
 import quantizers
+import summary
 from command_line import integer, number
 from fused_adam import FusedAdam
 from link_batch_normalization import BatchNormalization
@@ -233,6 +234,14 @@ def make_net(settings, n_in, n_out):
         normalization=functools.partial(
             normalization, decay=settings['normalization_decay'],
             eps=settings['normalization_eps']))
+
+
+def summarize(settings, n_in, n_out):
+    """Returns a table of the network of these settings; see ``summary``."""
+    bits = [quantizers.parse(settings[f'{name}_quantizer']).bits or 32
+            for name in ('weight', 'activation')]
+    return summary.table(
+        [n_in, *[settings['unit']] * settings['layers'], n_out], *bits)
 
 
 def make_classifier(settings, n_in, n_out):

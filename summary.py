@@ -1,47 +1,53 @@
-def table(sizes):
-    """Returns a table of a binary multi-layer perceptron's layers.
+def table(sizes, weight_bits=1, activation_bits=1):
+    """Returns a table of a quantized multi-layer perceptron's layers.
 
     In the form that users of Larq know: for each layer its output, the number
-    of its parameters of 1 and of 32 bits, their memory, and its
-    multiply-accumulates with binary and with real inputs, for one image; then
-    totals, beside the same net in float32. A linear layer has 1-bit weights W
-    and a 32-bit bias b, batch normalization 32-bit gamma, beta, mean and
-    variance. The first layer's inputs are pixels of 8 bits, so that its
-    multiply-accumulates are real ones, as in Larq.
+    of its parameters of 1 and of 32 bits, their memory, and its multiply-
+    accumulates with binary and with real inputs, for one image; then totals,
+    beside the same net in float32. A linear layer has weights W of 1 bit, or
+    of as many as there are, and a 32-bit bias b, batch normalization 32-bit
+    gamma, beta, mean and variance. The first layer's inputs are pixels of 8
+    bits, so that its multiply-accumulates are real ones, as in Larq.
 
     Args:
         sizes (list of int): Size of an input vector, then the number of units
             of each layer.
+        weight_bits (int): Bits of a weight.
+        activation_bits (int): Bits of a hidden activation; a
+            multiply-accumulate is binary where both are 1.
 
     Returns:
         str: Lines of about 80 characters.
 
     """
-    header = [('Layer', 'Input', 'Outputs', '# 1-bit', '# 32-bit', 'Memory',
+    header = [('Layer', 'Input', 'Outputs', f'# {weight_bits}-bit',
+               '# 32-bit', 'Memory',
                'Binary', 'Real'),
               ('', 'bits', '', 'x 1', 'x 1', '(kB)', 'MACs', 'MACs')]
     rows = []
     n_binary = n_real = macs_binary = macs_real = n_trained = 0
     for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:]), 1):
         macs = n_in * n_out
-        is_first = i == 1
-        rows.append((f'l{i}', '8' if is_first else '1', f'(-1, {n_out})',
-                     macs, n_out, _kilobytes(macs, n_out),
-                     0 if is_first else macs, macs if is_first else 0))
+        is_real = i == 1 or weight_bits * activation_bits > 1
+        rows.append((f'l{i}', str(8 if i == 1 else activation_bits),
+                     f'(-1, {n_out})', macs, n_out,
+                     _kilobytes(weight_bits * macs, n_out),
+                     0 if is_real else macs, macs if is_real else 0))
         rows.append((f'bn{i}', '-', f'(-1, {n_out})', 0, 4 * n_out,
                      _kilobytes(0, 4 * n_out), 0, 0))
         n_binary += macs
         n_real += 5 * n_out
         n_trained += macs + 3 * n_out
-        if is_first:
+        if is_real:
             macs_real += macs
         else:
             macs_binary += macs
-    total = ('Total', '', '', n_binary, n_real, _kilobytes(n_binary, n_real),
+    total = ('Total', '', '', n_binary, n_real,
+             _kilobytes(weight_bits * n_binary, n_real),
              macs_binary, macs_real)
 
     n = n_binary + n_real
-    size = n_binary / 8 + 4 * n_real
+    size = weight_bits * n_binary / 8 + 4 * n_real
     totals = [
         ('Total params', f'{n:,}'),
         ('Trainable params', f'{n_trained:,}'),
@@ -58,8 +64,8 @@ def table(sizes):
         *_box('totals', [], totals, None)])
 
 
-def _kilobytes(n_binary, n_real):
-    return f'{(n_binary / 8 + 4 * n_real) / 1000:,.2f}'
+def _kilobytes(n_bits, n_real):
+    return f'{(n_bits / 8 + 4 * n_real) / 1000:,.2f}'
 
 
 def _box(title, header, rows, total):

@@ -27,7 +27,6 @@ import recipes
 import reports
 import run_folder
 import snapshots
-import summary
 from array_iterator import ArrayIterator, send_arrays, send_dataset
 from command_line import (
     ArgumentParser, check_gpu, check_matplotlib, integer, print_any_name)
@@ -201,7 +200,7 @@ def main():
 def run(stack):
     parser, args = parse_args()
     if args.summary:
-        print(summary.table([784, *[args.unit] * args.layers, 10]))
+        print(recipes.summarize(recipes.settings(args), 784, 10))
         return
     try:
         device = get_device(args.gpu)

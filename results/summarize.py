@@ -1,23 +1,34 @@
 #!/usr/bin/env python
-"""Prints the table of several runs' logs and draws their curves.
+"""Makes the tables of results and their pictures from the logs beside it.
 
-The logs are those that train_mnist.py writes, one file per seed.
+Each log is what train_mnist.py wrote, one file a run; original_readme.json is
+the table in the original repository's README.
 """
 import argparse
 import json
+import pathlib
+import re
 import statistics
 
+FOLDER = pathlib.Path(__file__).resolve().parent
 COLUMNS = ['main/loss', 'validation/main/loss', 'main/accuracy',
            'validation/main/accuracy']
 
+# Name of the quantizers on the command line by that of the files.
+BITS = {'binarized': 'binary', 'linear2': 'linear:2', 'linear4': 'linear:4',
+        'log2': 'log:2', 'log4': 'log:4', 'none': 'none'}
 
-def read_logs(paths):
-    """Returns the logs, lists of one dictionary per epoch."""
-    logs = []
-    for path in paths:
-        with open(path) as f:
-            logs.append(json.load(f))
-    return logs
+
+def read_log(path):
+    """Returns a log, a list of one dictionary per epoch."""
+    with open(path) as f:
+        return json.load(f)
+
+
+def read_runs(name):
+    """Returns the logs of all seeds of an experiment."""
+    return [read_log(path)
+            for path in sorted(FOLDER.glob(f'{name}_seed_*.json'))]
 
 
 def values(logs, epoch, column):
@@ -25,31 +36,135 @@ def values(logs, epoch, column):
     return [log[epoch - 1][column] for log in logs]
 
 
-def table(logs, epochs=None):
-    """Returns a table in Markdown, mean and standard deviation of the runs.
+def error(entry, name='validation'):
+    """Returns an error rate in percent."""
+    return 100 * (1 - entry[f'{name}/main/accuracy'])
 
-    Args:
-        logs (list): Logs of one length, two at least.
-        epochs (list of int): Epochs to show; the last one by default.
+
+def plus_minus(numbers, digits=4):
+    """Returns mean and standard deviation as text."""
+    return (f'{statistics.mean(numbers):.{digits}f} ± '
+            f'{statistics.stdev(numbers):.{digits}f}')
+
+
+def markdown(header, rows):
+    """Returns a table in Markdown."""
+    lines = [header, ['---'] * len(header), *rows]
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def last_epoch(name):
+    """Returns the table of an experiment's last epoch."""
+    logs = read_runs(name)
+    epoch = len(logs[0])
+    return markdown(
+        ['epoch', *COLUMNS],
+        [[str(epoch), *(plus_minus(values(logs, epoch, column))
+                        for column in COLUMNS)]])
+
+
+def deviations(name):
+    """Returns how far the original's table is from an experiment.
+
+    Returns:
+        list: For each epoch and column (mean - original) / standard deviation
+        is what it would be of a run like these.
 
     """
-    lines = ['| epoch | ' + ' | '.join(COLUMNS) + ' |',
-             '| --- |' + ' --- |' * len(COLUMNS)]
-    for epoch in epochs or [len(logs[0])]:
-        cells = []
+    logs = read_runs(name)
+    original = read_log(FOLDER / 'original_readme.json')
+    rows = []
+    for entry in original:
+        row = []
         for column in COLUMNS:
-            v = values(logs, epoch, column)
-            cells.append(f'{statistics.mean(v):.4f} ± '
-                         f'{statistics.stdev(v):.4f}')
-        lines.append(f'| {epoch} | ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
+            v = values(logs, entry['epoch'], column)
+            row.append((entry[column] - statistics.mean(v))
+                       / statistics.stdev(v))
+        rows.append(row)
+    return rows
 
 
-def draw(logs, path):
+def against_original(name):
+    """Returns the table of all epochs beside the original's."""
+    logs = read_runs(name)
+    original = read_log(FOLDER / 'original_readme.json')
+    header = ['epoch']
+    for column in COLUMNS:
+        header += [column, 'original']
+    rows = []
+    for entry, row in zip(original, deviations(name)):
+        cells = [str(entry['epoch'])]
+        for column, deviation in zip(COLUMNS, row):
+            cells += [plus_minus(values(logs, entry['epoch'], column)),
+                      f'{entry[column]:.4f} ({deviation:+.1f})']
+        rows.append(cells)
+    return markdown(header, rows)
+
+
+def within(name):
+    """Returns a sentence: how many of the original's values are how near."""
+    parts = []
+    rows = deviations(name)
+    for column, of_column in zip(COLUMNS, zip(*rows)):
+        near = sum(abs(deviation) <= 2 for deviation in of_column)
+        parts.append(f'{column} {near}')
+    return (f'Within two standard deviations, of {len(rows)} epochs: '
+            + ', '.join(parts) + '.')
+
+
+def bits():
+    """Returns the table of test errors for each pair of quantizers."""
+    rows = []
+    for name, quantizer in BITS.items():
+        logs = read_runs(name)[:3]
+        seconds = [log[-1]['elapsed_time'] / len(log) for log in logs]
+        rows.append([
+            f'`{quantizer}`', str(len(logs)),
+            plus_minus([error(log[-1]) for log in logs], 2) + ' %',
+            plus_minus([100 * (1 - log[-1]['main/accuracy'])
+                        for log in logs], 2) + ' %',
+            f'{statistics.median(seconds):.1f}'])
+    return markdown(['weights and activations', 'seeds', 'test error',
+                     'training error', 's/epoch'], rows)
+
+
+def long_runs():
+    """Returns the table of the paper's two experiments."""
+    rows = []
+    for name, text, paper in (
+            ('paper', 'Theano experiment', .96),
+            ('paper_shift', 'Torch7 experiment, shift-based', 1.40)):
+        path = FOLDER / f'{name}.json'
+        if not path.exists():
+            continue
+        log = read_log(path)
+        best = max(log, key=lambda e: e['validation/main/accuracy'])
+        rows.append([
+            text, str(len(log)), f'{log[-1]["elapsed_time"] / 60:.0f} min',
+            f'{error(best, "test"):.2f} % ({best["epoch"]})',
+            f'{error(log[-1], "test"):.2f} %', f'{paper:.2f} %'])
+    return markdown(
+        ['', 'epochs', 'time', 'test error at the best validation epoch',
+         'at the last', 'paper'], rows)
+
+
+TABLES = {
+    'binarized': lambda: last_epoch('binarized'),
+    'original': lambda: against_original('original') + '\n\n'
+    + within('original'),
+    'binarized and the original': lambda: against_original('binarized')
+    + '\n\n' + within('binarized'),
+    'bits': bits,
+    'paper': long_runs,
+}
+
+
+def draw(name, path, original=None):
     """Draws loss and accuracy over the epochs: each run, and their mean."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    logs = read_runs(name)
     epochs = range(1, len(logs[0]) + 1)
     figure = Figure(figsize=(10, 4), dpi=120, layout='constrained')
     for axes, value in zip(figure.subplots(1, 2), ('loss', 'accuracy')):
@@ -61,30 +176,72 @@ def draw(logs, path):
                 axes.plot(epochs, run, color=color, alpha=.25, linewidth=1)
             axes.plot(epochs, [statistics.mean(v) for v in zip(*runs)],
                       color=color, linewidth=2, label=f'{label}, mean')
+            if original:
+                axes.plot(epochs, [e[column] for e in original], 'o',
+                          color=color, markeredgecolor='black', markersize=4,
+                          label=f"{label}, the original's README")
         axes.set_xlabel('epoch')
         axes.set_ylabel(value)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=.3)
         axes.legend()
-    figure.suptitle(f'{len(logs)} runs, one seed each')
+    figure.suptitle(f'{name}: {len(logs)} runs, one seed each')
     figure.savefig(path)
+
+
+def draw_long_runs(path):
+    """Draws the errors of the paper's two experiments over the epochs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), dpi=120, layout='constrained')
+    for axes, (name, paper) in zip(
+            figure.subplots(1, 2), (('paper', .96), ('paper_shift', 1.40))):
+        if not (FOLDER / f'{name}.json').exists():
+            continue
+        log = read_log(FOLDER / f'{name}.json')
+        epochs = [e['epoch'] for e in log]
+        for label in 'validation', 'test':
+            axes.plot(epochs, [error(e, label) for e in log], label=label)
+        axes.axhline(paper, color='black', linestyle=':',
+                     label=f"the paper's test error, {paper:.2f} %")
+        axes.set_ylim(.8, 4)
+        axes.set_xlabel('epoch')
+        axes.set_ylabel('error in %')
+        axes.set_title(name)
+        axes.grid(alpha=.3)
+        axes.legend()
+    figure.savefig(path)
+
+
+def with_tables(text):
+    """Returns a README's text with its tables made anew.
+
+    A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
+    """
+    def replace(match):
+        return f'{match[1]}\n\n{TABLES[match[2]]()}\n\n{match[3]}'
+
+    return re.sub(r'(<!-- table: (.*?) -->).*?(<!-- end -->)', replace, text,
+                  flags=re.DOTALL)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('log', nargs='+', help='log of a run')
-    parser.add_argument('--all', action='store_true',
-                        help='show every epoch, not only the last')
-    parser.add_argument('--draw', metavar='PNG', help='draw the curves')
+    parser.add_argument('--update', action='store_true',
+                        help='write the tables to README.md and the pictures '
+                             'to this folder, rather than print the tables')
     args = parser.parse_args()
-    logs = read_logs(args.log)
-    lengths = {len(log) for log in logs}
-    if len(logs) < 2 or len(lengths) != 1:
-        parser.error('needs two logs or more of one length, got lengths '
-                     f'{sorted(len(log) for log in logs)}')
-    print(table(logs, list(range(1, lengths.pop() + 1)) if args.all else None))
-    if args.draw:
-        draw(logs, args.draw)
+    if not args.update:
+        for name, table in TABLES.items():
+            print(f'{name}\n\n{table()}\n')
+        return
+    readme = FOLDER.parent / 'README.md'
+    readme.write_text(with_tables(readme.read_text(encoding='utf-8')),
+                      encoding='utf-8')
+    original = read_log(FOLDER / 'original_readme.json')
+    draw('binarized', FOLDER / 'binarized.png')
+    draw('original', FOLDER / 'original.png', original)
+    draw_long_runs(FOLDER / 'paper.png')
 
 
 if __name__ == '__main__':

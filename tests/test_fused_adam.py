@@ -118,10 +118,10 @@ def test_the_clip_happens_in_the_update_itself():
     class Recorder(WeightClip):
         pass
 
-    link, optimizer = train(FusedAdam, 1, hooks=[WeightClip()])
+    link, _ = train(FusedAdam, 1, hooks=[WeightClip()])
     assert all(param.update_rule.clipped for param in link.params())
     # A class of one's own may do anything, so that it is called.
-    link, optimizer = train(FusedAdam, 1, hooks=[Recorder()])
+    link, _ = train(FusedAdam, 1, hooks=[Recorder()])
     assert not any(param.update_rule.clipped for param in link.params())
     assert (numpy.abs(link.p0.array) <= 1).all()
 

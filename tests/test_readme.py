@@ -5,6 +5,7 @@ import sys
 import chainer_compat  # noqa: F401  (before chainer)
 import pytest
 
+import recipes
 import train_mnist
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -14,10 +15,20 @@ sys.path.append(str(ROOT / 'results'))
 import summarize  # noqa: E402  (not a module of the project)
 
 
-def test_the_table_of_results_is_that_of_the_logs():
-    paths = sorted((ROOT / 'results').glob('binarized_seed_*.json'))
-    assert len(paths) == 5
-    assert summarize.table(summarize.read_logs(paths)) in README
+@pytest.mark.parametrize(('name', 'seeds', 'epochs'), [
+    ('binarized', 5, 20), ('original', 5, 20), ('linear2', 3, 20),
+    ('linear4', 3, 20), ('log2', 3, 20), ('log4', 3, 20), ('none', 3, 20)])
+def test_the_runs_of_an_experiment_are_all_there(name, seeds, epochs):
+    logs = summarize.read_runs(name)
+    assert [len(log) for log in logs] == [epochs] * seeds
+    # Different seeds gave different runs.
+    assert len({log[-1]['main/loss'] for log in logs}) == seeds
+
+
+def test_the_tables_are_those_of_the_logs():
+    names = re.findall('<!-- table: (.*?) -->', README)
+    assert sorted(names) == sorted(summarize.TABLES)
+    assert summarize.with_tables(README) == README
 
 
 @pytest.mark.parametrize('path', sorted(ROOT.glob('*.py')),
@@ -26,16 +37,34 @@ def test_every_module_is_in_the_map_of_files(path):
     assert f'`{path.name}`' in README
 
 
-def test_every_flag_is_in_the_table_with_its_default():
+def cell(value):
+    if value is None or value is False:
+        return ''
+    if value is True:
+        return ' yes'
+    return f' {value:g}' if isinstance(value, float) else f' {value}'
+
+
+def test_every_flag_is_in_a_table_with_its_defaults():
     parser, defaults = train_mnist.parse_args([])
     for action in parser._actions:
         if action.dest == 'help':
             continue
         names = ', '.join(f'`{name}`' for name in sorted(
-            action.option_strings, key=len, reverse=True))
-        default = getattr(defaults, action.dest)
-        cell = '' if default is None or default is False else f' {default}'
-        assert f'| {names} |{cell} |' in README
+            action.option_strings, key=len, reverse=True)
+            if not name.startswith('--no-'))
+        if action.dest == 'recipe':
+            cells = [''] * len(recipes.RECIPES)
+        elif action.dest in recipes.RECIPES['binarized']:
+            cells = [cell(recipe[action.dest])
+                     for recipe in recipes.RECIPES.values()]
+        else:
+            cells = [cell(getattr(defaults, action.dest))]
+        assert f'| {names} |' + ''.join(f'{c} |' for c in cells) in README
+
+
+def test_the_table_of_flags_has_the_recipes_in_their_order():
+    assert '| flag | ' + ' | '.join(recipes.RECIPES) + ' | |' in README
 
 
 @pytest.mark.parametrize('target', re.findall(r'\]\(([^)]+)\)', README))

@@ -69,7 +69,8 @@ def test_paper_is_the_experiment_in_theano():
     assert (net.bn1.eps, net.bn1.decay) == (1e-4, .9)
     assert type(net.bn1) is BatchNormalization
     W = net.l1.W.array
-    assert W.min() < -.9 and W.max() > .9 and abs(W.mean()) < .1
+    assert W.min() < -.9 < .9 < W.max()
+    assert abs(W.mean()) < .1
     assert recipes.step_size(chosen, 0) == .003
     assert recipes.step_size(chosen, 500) == pytest.approx(3e-5)
     assert recipes.step_size(chosen, 1000) == pytest.approx(3e-7)

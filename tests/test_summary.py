@@ -55,3 +55,12 @@ def test_parameters_are_those_of_the_net():
     line = next(line for line in summary.table([784, 30, 30, 10]).splitlines()
                 if 'Trainable' in line)
     assert numbers(line) == [net.count_params()]
+
+
+def test_weights_of_more_bits_take_more_memory_and_are_not_binary():
+    text = summary.table([784, 100, 10], weight_bits=4, activation_bits=2)
+    assert '# 4-bit' in text
+    assert re.search(r'l1 +8 +\(-1, 100\) +78,400 +100 +39.60 +0 +78,400',
+                     text)
+    assert re.search(r'l2 +2 +\(-1, 10\) +1,000 +10 +0.54 +0 +1,000', text)
+    assert re.search(r'that are binary +0.0000', text)

@@ -6,10 +6,13 @@ import shutil
 import subprocess
 import sys
 
+import chainer_compat  # noqa: F401  (makes Chainer importable)
 import numpy
 import pytest
 
+import recipes
 import run_folder
+import train_mnist
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COLUMNS = ['epoch', 'main/loss', 'validation/main/loss', 'main/accuracy',
@@ -86,8 +89,9 @@ def test_it_learns(two_epochs):
 
 def test_the_folder_holds_what_the_readme_says(two_epochs):
     names = {path.name for path in two_epochs[1].iterdir()}
-    assert names == {'log', 'args.json', 'loss.png', 'accuracy.png', 'cg.dot',
-                     'blocked.png', 'sign_changes.png', 'train_mnist.lock',
+    assert names == {'log', 'args.json', 'loss.png', 'accuracy.png',
+                     'sign_changes.png', 'blocked.png', 'cg.dot',
+                     'train_mnist.lock',
                      'snapshot_iter_120', 'snapshot_iter_240'}
     assert all(run_folder.NAMES.fullmatch(name)
                for name in names - {run_folder.LOCK})
@@ -98,6 +102,7 @@ def test_the_folder_holds_what_the_readme_says(two_epochs):
 
 def test_args_json_holds_every_argument(two_epochs):
     assert json.loads((two_epochs[1] / 'args.json').read_text()) == {
+        **recipes.RECIPES['binarized'], 'recipe': 'binarized',
         'batchsize': 500, 'epoch': 2, 'unit': 20, 'gpu': -1, 'out': 'result',
         'resume': None, 'autoload': False, 'frequency': 1, 'seed': 0,
         'noplot': False, 'summary': False}
@@ -110,7 +115,8 @@ def test_the_graph_shows_the_quantized_functions(two_epochs):
     assert graph.count('label="QuantizedLinearFunction"') == 3
 
 
-@pytest.mark.parametrize('name', ['loss.png', 'accuracy.png'])
+@pytest.mark.parametrize('name', [
+    'loss.png', 'accuracy.png', 'sign_changes.png', 'blocked.png'])
 def test_the_pictures_are_pictures(two_epochs, name):
     assert (two_epochs[1] / name).read_bytes().startswith(b'\x89PNG')
 
@@ -194,6 +200,16 @@ def refusal(process):
     (['--out', 'file'], 'cannot make the folder file: File exists'),
     (['--out', 'file/folder'], 'cannot make the folder file/folder: Not a'),
     (['--nonsense'], 'unrecognized arguments: --nonsense'),
+    (['--recipe', 'x'], "invalid choice: 'x' (choose from"),
+    (['--epo', '1'], 'unrecognized arguments: --epo 1'),
+    (['--weight-quantizer', 'log:9'], 'bits must be from 2 to 7, got 9'),
+    (['--activation-quantizer', 'x'], 'must be one of binary, stochastic'),
+    (['--gradient-quantizer', 'linear:0'], 'bits must be from 1 to 16'),
+    (['--dropout', '1'], 'must be from 0 to 0.99, got 1'),
+    (['--alpha', 'nan'], 'must be from 1e-12 to 1000.0, got nan'),
+    (['--alpha', 'x'], "must be a number, got 'x'"),
+    (['--validation', '60000'], '--validation must be less than 60000'),
+    (['--recipe', 'paper', '-b', '50001'], 'must be at most 50000'),
 ])
 def test_bad_arguments_are_one_line_and_exit_status_two(
         arguments, message, tmp_path):
@@ -225,6 +241,63 @@ def test_plots_without_matplotlib_are_refused(tmp_path):
                                 'pip install matplotlib')
 
 
+def test_the_log_holds_sign_changes_and_blocked_gradients(two_epochs):
+    entries = log_of(two_epochs[1])
+    for name in 'sign_changes1', 'sign_changes3', 'blocked1', 'blocked2':
+        shares = [entry[f'main/predictor/{name}'] for entry in entries]
+        assert all(0 < share < 1 for share in shares), name
+    assert 'main/predictor/blocked3' not in entries[0]
+
+
+def test_a_held_out_part_is_validated_on_and_the_test_error_printed(tmp_path):
+    process = run(*SMALL, '--epoch', 2, '--validation', 20000, '--noplot',
+                  cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    entries = log_of(tmp_path / 'result')
+    assert entries[-1]['iteration'] == 160
+    best = max(entries, key=lambda e: e['validation/main/accuracy'])
+    last = process.stdout.splitlines()[-1]
+    assert last == (
+        f'test error: {100 * (1 - best["test/main/accuracy"]):.2f} % at the '
+        f'best validation epoch, {best["epoch"]}; '
+        f'{100 * (1 - entries[1]["test/main/accuracy"]):.2f} % at the last, 2')
+    assert 'test/main/accuracy' in process.stdout
+
+
+@pytest.mark.parametrize('recipe', ['original', 'paper', 'paper-shift'])
+def test_every_recipe_goes_on_from_a_snapshot_as_if_uninterrupted(
+        recipe, tmp_path):
+    # Two epochs that draw random numbers and change the step size.
+    flags = [*SMALL, '--recipe', recipe, '--validation', 40000, '--noplot',
+             '--halve-every', 1]
+    if recipe == 'paper':
+        # Its exponential decay depends on the number of epochs, which changes.
+        flags += ['--final-alpha', .003]
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    for folder, epochs in (whole, [2]), (parts, [1, 2]):
+        for epoch in epochs:
+            process = run(*flags, '--epoch', epoch, '--autoload',
+                          '--out', folder, cwd=tmp_path)
+            assert process.returncode == 0, process.stderr
+            assert f'# recipe: {recipe}' in process.stdout
+    assert log_of(parts) == log_of(whole)
+    assert_same_arrays(arrays_of(parts / 'snapshot_iter_80'),
+                       arrays_of(whole / 'snapshot_iter_80'))
+
+
+@pytest.mark.parametrize(('flags', 'message'), [
+    (['--activation-quantizer', 'log'],
+     'activation_quantizer is binary in the file, log here'),
+    (['--alpha', '.01'], 'alpha is 0.001 in the file, 0.01 here'),
+    (['--relu'], 'relu is False in the file, True here')])
+def test_a_snapshot_of_other_settings_is_refused(
+        two_epochs, tmp_path, flags, message):
+    snapshot = two_epochs[1] / 'snapshot_iter_240'
+    line = refusal(run(*SMALL, *flags, '--resume', snapshot, cwd=tmp_path))
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_snapshot_of_another_size_is_refused(two_epochs, tmp_path):
     snapshot = two_epochs[1] / 'snapshot_iter_240'
     line = refusal(run('--unit', 30, '--resume', snapshot, cwd=tmp_path))
@@ -246,11 +319,12 @@ def test_a_missing_data_file_is_refused(tmp_path):
 def test_help_names_every_flag_and_its_default(tmp_path):
     process = run('--help', cwd=tmp_path)
     assert process.returncode == 0
-    for flag in ('--batchsize', '--epoch', '--unit', '--gpu', '--out',
-                 '--resume', '--autoload', '--frequency', '--seed',
-                 '--noplot', '--summary'):
-        assert flag in process.stdout
+    for name in vars(train_mnist.parse_args([])[1]):
+        assert '--' + name.replace('_', '-') in process.stdout
     assert '(default: 100)' in process.stdout
+    paper = run('--recipe', 'paper', '--help', cwd=tmp_path).stdout
+    assert '(default: 4096)' in paper
+    assert '(default: 3e-07)' in paper
 
 
 def test_summary_is_a_table_and_trains_nothing(tmp_path):
