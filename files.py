@@ -3,6 +3,9 @@ import errno
 import os
 import re
 import stat
+import zipfile
+
+import numpy
 
 # What a write that was killed leaves behind: the name, the process.
 _TEMPORARY = re.compile(r'\.(.+)\.[0-9]+\.tmp')
@@ -65,6 +68,42 @@ def write(path, save):
         sync_folder(folder)
     except OSError as e:
         raise OSError(e.errno, e.strerror or str(e), path) from e
+
+
+class _Archive(zipfile.ZipFile):
+
+    def __del__(self):
+        # ZipFile's writes to the file, which is closed when a write fails.
+        pass
+
+
+def write_npz(path, arrays):
+    """Writes arrays as ``numpy.savez`` does, but whole or not at all.
+
+    Args:
+        path (str): The file; a regular one is replaced.
+        arrays (dict): Arrays by name. None may hold objects.
+
+    Raises:
+        OSError: If it cannot be written; ``filename`` is the path.
+
+    """
+    def save(f):
+        # Without with: its end would hide the error of a full disk.
+        archive = _Archive(f, 'w')
+        for name, array in arrays.items():
+            member = archive.open(f'{name}.npy', 'w', force_zip64=True)
+            try:
+                numpy.lib.format.write_array(
+                    member, numpy.asanyarray(array), allow_pickle=False)
+            except BaseException:
+                with contextlib.suppress(OSError, ValueError):
+                    member.close()
+                raise
+            member.close()
+        archive.close()
+
+    write(path, save)
 
 
 def sync_folder(path):

@@ -306,7 +306,7 @@ class PackedMLP:
         arrays[f'l{i}/W'] = self.output.words.astype('<u8')
         arrays[f'l{i}/norm'] = numpy.stack(
             self.output.norm.vectors).astype('<f4')
-        files.write(path, lambda f: numpy.savez(f, **arrays))
+        files.write_npz(path, arrays)
 
     @classmethod
     def load(cls, path):

@@ -57,7 +57,7 @@ def save(trainer):
                                          numpy.uint8)
     n = trainer.updater.iteration
     path = os.path.join(trainer.out, f'snapshot_iter_{n}')
-    files.write(path, lambda f: numpy.savez(f, **arrays))
+    files.write_npz(path, arrays)
     # One of a later iteration was damaged: this run would not be here.
     found = find(trainer.out)
     kept = [p for p in found if _iteration(p) <= n][:_KEPT]

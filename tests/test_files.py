@@ -1,6 +1,7 @@
 import errno
 import os
 
+import numpy
 import pytest
 
 import files
@@ -55,3 +56,17 @@ def test_the_name_of_a_leftover_is_that_of_its_file():
     assert files.unfinished('.loss.png.12.tmp') == 'loss.png'
     for name in 'log', 'log.12.tmp', '.log.tmp', '.log.12.tmp.x':
         assert files.unfinished(name) is None
+
+
+def test_arrays_are_written_as_numpy_does(tmp_path):
+    arrays = {'a/b': numpy.arange(6).reshape(2, 3), 'c': numpy.array('text'),
+              'd': numpy.zeros((0, 3), 'f')}
+    files.write_npz(str(tmp_path / 'x'), arrays)
+    numpy.savez(tmp_path / 'y.npz', **arrays)
+    assert (tmp_path / 'x').read_bytes() == (tmp_path / 'y.npz').read_bytes()
+
+
+def test_objects_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match='Object arrays cannot be saved'):
+        files.write_npz(str(tmp_path / 'x'), {'a': numpy.array(None)})
+    assert os.listdir(tmp_path) == []

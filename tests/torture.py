@@ -42,7 +42,7 @@ KINDS = [
 
 # Calls of a run that SIGKILL comes before, and how many of them there may be.
 MOMENTS = {
-    'os.fsync': 40, 'os.replace': 25, 'os.unlink': 6, 'numpy.savez': 5,
+    'os.fsync': 40, 'os.replace': 25, 'os.unlink': 6, 'files.write_npz': 5,
     'numpy.lib.format.write_array': 300, 'train_mnist.make_trainer': 1,
     'run_folder._write_lock': 1, 'snapshots.find': 10, 'json.dumps': 30,
     'matplotlib.figure.Figure.savefig': 20, 'os.listdir': 20,
