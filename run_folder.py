@@ -89,7 +89,8 @@ def _lock(path):
         make_folder(path, '--out')
         try:
             lock = open(  # noqa: SIM115
-                os.open(name, os.O_RDWR | os.O_CREAT, 0o666), 'r+b',
+                os.open(name, os.O_RDWR | os.O_CREAT
+                        | getattr(os, 'O_NOFOLLOW', 0), 0o666), 'r+b',
                 buffering=0)
         except FileNotFoundError:
             continue  # The folder was renamed meanwhile.

@@ -168,8 +168,11 @@ def test_a_folder_that_cannot_be_made_is_named():
         make_run('file/x')
 
 
-def test_a_lock_that_cannot_be_written_is_named():
-    os.makedirs(f'result/{LOCK}')
+@pytest.mark.parametrize('make', [
+    os.mkdir, lambda path: os.symlink('no/thing', path)])
+def test_a_lock_that_cannot_be_written_is_named(make):
+    os.mkdir('result')
+    make(f'result/{LOCK}')
     with pytest.raises(ValueError, match=f'cannot write result/{LOCK}'):
         make_run()
 
