@@ -8,6 +8,7 @@ ratios. The float32 nets get their pixels as float32 already.
 """
 import argparse
 import functools
+import json
 import multiprocessing
 import os
 import platform
@@ -252,12 +253,15 @@ def measure(title, arrays, rounds):
         print(f'{name:16} {1e3 * everything:>11.1f} ms '
               f'{ratio("all", name):>6.1f} x {1e6 * single:>8.1f} us '
               f'{ratio("one", name):>6.1f} x {differ:>6}   {description}')
+    medians = {name: {request: statistics.median(times[request, name])
+                      for request in ('all', 'one')} for name in workers}
     others = [name for name in workers if name != 'packed']
     for request, label in (('all', '10,000 images'), ('one', 'one image')):
         best = min(others, key=lambda name, r=request:
                    statistics.median(times[r, name]))
         print(f'{label}: {ratio(request, best):.1f} times the speed of the '
               f'best float32 ({best})')
+    return medians
 
 
 def make_register_loop():
@@ -361,6 +365,9 @@ def main():
     parser.add_argument('--rounds', type=int, default=9)
     parser.add_argument('--large-rounds', type=int, default=5,
                         help='rounds of the net with 3 x 4096 units')
+    parser.add_argument('--save', metavar='FILE',
+                        help='write the median seconds as JSON, for the '
+                             'README')
     args = parser.parse_args()
 
     print(f'{processor()}, {n_threads()} cores, Python '
@@ -370,11 +377,16 @@ def main():
     if args.snapshot:
         with NpzReader(args.snapshot) as npz:
             title, arrays = 'trained', packed_net.read_snapshot(npz)
-    measure(f'784-1000-1000-10, {title}', arrays, args.rounds)
+    medians = {'2 x 1000': measure(
+        f'784-1000-1000-10, {title}', arrays, args.rounds)}
     if args.large_rounds:
-        measure('784-4096-4096-4096-10, random weights',
-                random_arrays([784, 4096, 4096, 4096, 10]),
-                args.large_rounds)
+        medians['3 x 4096'] = measure(
+            '784-4096-4096-4096-10, random weights',
+            random_arrays([784, 4096, 4096, 4096, 10]), args.large_rounds)
+    if args.save:
+        with open(args.save, 'w') as f:
+            json.dump(medians, f, indent=4)
+            f.write('\n')
 
 
 if __name__ == '__main__':

@@ -514,6 +514,8 @@ def parse_args(argv=None):
     parser.add_argument('--variants', nargs='+', choices=VARIANTS,
                         default=list(VARIANTS), metavar='NAME',
                         help='some of ' + ', '.join(VARIANTS))
+    parser.add_argument('--save', metavar='FILE',
+                        help='write the medians as JSON, for the README')
     parser.add_argument('--worker', help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -522,8 +524,15 @@ def main():
     args = parse_args()
     if args.worker:
         work(args)
-    else:
-        print_table(args, measure(args))
+        return
+    result = measure(args)
+    print_table(args, result)
+    if args.save:
+        with open(args.save, 'w') as f:
+            json.dump({VARIANTS[name]: round(statistics.median(seconds), 3)
+                       for name, seconds in result['seconds'].items()}, f,
+                      indent=4)
+            f.write('\n')
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ import json
 import pathlib
 import re
 import statistics
+import sys
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 COLUMNS = ['main/loss', 'validation/main/loss', 'main/accuracy',
@@ -213,6 +214,34 @@ def draw_long_runs(path):
     figure.savefig(path)
 
 
+def draw_overview():
+    """Draws the pictures that the README opens with."""
+    import numpy
+
+    import overview
+
+    sys.path.append(str(FOLDER.parent))
+    from packed_net import PackedMLP
+
+    seconds = read_log(FOLDER / 'train_speed.json')
+    inference = read_log(FOLDER / 'inference_speed.json')['2 x 1000']
+    sizes = [784, 1000, 1000, 10]
+    net = PackedMLP.from_arrays({
+        f'l{i}/W': numpy.ones((n_out, n_in), numpy.float32)
+        for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:]), 1)})
+    for theme in 'light', 'dark':
+        overview.draw(
+            FOLDER / f'overview_{theme}.png', theme, read_runs('original'),
+            read_log(FOLDER / 'original_readme.json'),
+            {name: seconds[name] for name in (
+                'this project', 'PyTorch, compiled, fused Adam',
+                'PyTorch, eager', 'Chainer, written straightforwardly')},
+            {name.replace('packed', 'this project, packed'): 10 / times['all']
+             for name, times in inference.items()},
+            {'this project, packed': net.nbytes / 1000,
+             'float32': net.float32_nbytes / 1000})
+
+
 def with_tables(text):
     """Returns a README's text with its tables made anew.
 
@@ -242,6 +271,7 @@ def main():
     draw('binarized', FOLDER / 'binarized.png')
     draw('original', FOLDER / 'original.png', original)
     draw_long_runs(FOLDER / 'paper.png')
+    draw_overview()
 
 
 if __name__ == '__main__':
