@@ -139,7 +139,7 @@ def make_trainer(args, device, train, evaluated):
             iterator, model, converter=send_arrays, device=device), name=name)
     trainer.extend(SignChanges(model.predictor))
     trainer.extend(StepSize(functools.partial(recipes.step_size, settings)))
-    trainer.extend(divergence.check, name='divergence',
+    trainer.extend(divergence.watch, name='divergence',
                    trigger=divergence.is_due, priority=divergence.PRIORITY)
     trainer.extend(reports.DumpGraph('main/loss'))
     trainer.extend(snapshots.RandomState(args.seed, device.xp))

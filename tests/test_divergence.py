@@ -43,7 +43,7 @@ def make_trainer(out, change=None, at=4):
             change(trainer, model.predictor)
 
     trainer.extend(act, priority=1000)
-    trainer.extend(divergence.check, priority=divergence.PRIORITY,
+    trainer.extend(divergence.watch, priority=divergence.PRIORITY,
                    trigger=divergence.is_due)
     trainer.extend(snapshots.save, name='snapshot', priority=-100,
                    trigger=snapshots.every(1, 3))
@@ -116,3 +116,16 @@ def test_float16_and_float64_and_no_floats():
     assert divergence.first_not_finite(model) is None
     model[0].add_persistent('x', numpy.inf)
     assert divergence.first_not_finite(model) == '0/x'
+
+
+@pytest.mark.parametrize(('name', 'iteration'), [
+    ('zeta/W', 4), ('zeta/b', 3), ('norm/gamma', 3)])
+def test_large_arrays_wait_and_small_ones_do_not(
+        tmp_path, monkeypatch, name, iteration):
+    # Iteration 3 is the first of an epoch, 4 its last.
+    monkeypatch.setattr(divergence, '_LARGE', 10)
+    trainer = make_trainer(tmp_path, set_to(name, numpy.nan), at=3)
+    trainer.updater.get_optimizer('main').lr = 0
+    with pytest.raises(FloatingPointError, match=(
+            f'diverged at iteration {iteration}: .*affected is {name}')):
+        run(trainer)
