@@ -4,6 +4,7 @@ from chainer import backend
 from chainer import datasets
 from chainer import iterators
 from chainer.iterators import _statemachine
+import numpy
 
 
 class ArrayIterator(iterators.SerialIterator):
@@ -36,11 +37,13 @@ class ArrayIterator(iterators.SerialIterator):
     next = __next__
 
     def serialize(self, serializer):
-        try:
-            super().serialize(serializer)
-        except ValueError as e:
-            raise ValueError('its order of the examples is not one of '
-                             f'{len(self.dataset)}') from e
+        super().serialize(serializer)
+        n = len(self.dataset)
+        order = self._state.order
+        if not 0 <= self.current_position < max(n, 1) or (
+                order is not None
+                and not numpy.array_equal(numpy.sort(order), range(n))):
+            raise ValueError('the order of the examples is damaged')
 
 
 def send_dataset(dataset, device):

@@ -1,6 +1,7 @@
 import argparse
 import importlib.util
 import os
+import sys
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -9,6 +10,11 @@ class ArgumentParser(argparse.ArgumentParser):
     def error(self, message):
         message = ' '.join(str(message).split())
         self.exit(2, f'{self.prog}: error: {message}\n')
+
+    def warn(self, message):
+        """Prints a warning, as one line on stderr."""
+        message = ' '.join(str(message).split())
+        print(f'{self.prog}: warning: {message}', file=sys.stderr)
 
 
 def integer(lowest, highest=None):
@@ -42,6 +48,12 @@ def number(lowest, highest):
                 f'must be from {lowest} to {highest}, got {text}')
         return value
     return parse
+
+
+def print_any_name():
+    """Lets print take any file name: bytes and letters that it cannot show."""
+    if hasattr(sys.stdout, 'reconfigure'):
+        sys.stdout.reconfigure(errors='backslashreplace')
 
 
 def make_folder(path, flag):

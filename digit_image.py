@@ -3,6 +3,8 @@ import warnings
 
 import numpy
 
+from files import open_regular
+
 # A picture's pixels, at most: those of a good telephone's photograph.
 _MAX_PIXELS = 50_000_000
 
@@ -40,7 +42,7 @@ def read(path):
             'pictures need Pillow, which comes with Matplotlib: '
             'pip install pillow') from e
     try:
-        with open(path, 'rb') as f:
+        with open_regular(path) as f:
             # In memory, where a chunk cannot claim more than there is.
             data = io.BytesIO(f.read())
     except OSError as e:

@@ -3,6 +3,8 @@ import os
 
 import numpy
 
+from files import open_regular
+
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'data')
 
 # SHA-256 of the files; see data/README.md.
@@ -28,7 +30,7 @@ def check(name, root=ROOT):
     """
     path = os.path.join(root, 'pfnet', 'chainer', 'mnist', name)
     try:
-        with open(path, 'rb') as f:
+        with open_regular(path) as f:
             actual = hashlib.sha256(f.read()).hexdigest()
     except OSError as e:
         raise ValueError(

@@ -1,14 +1,18 @@
 import os
+import struct
 import tokenize
 import zipfile
 import zlib
 
 import numpy
 
+from files import open_regular
+
 # What can go wrong in a file that is not what it says.
-_ERRORS = (EOFError, IndexError, KeyError, NotImplementedError, OSError,
-           OverflowError, RuntimeError, SyntaxError, TypeError, ValueError,
-           tokenize.TokenError, zipfile.BadZipFile, zlib.error)
+_ERRORS = (EOFError, IndexError, KeyError, MemoryError, NotImplementedError,
+           OSError, OverflowError, RuntimeError, SyntaxError, TypeError,
+           ValueError, struct.error, tokenize.TokenError, zipfile.BadZipFile,
+           zlib.error)
 
 # A float32 weight holds one bit at least, so that compression makes 1 / 32 of
 # an honest array at best. Small arrays of equal values may be more than that.
@@ -38,7 +42,7 @@ class NpzReader:
     def __init__(self, path):
         self._path = path
         try:
-            self._file = open(path, 'rb')  # noqa: SIM115
+            self._file = open_regular(path)
         except OSError as e:
             raise ValueError(f'cannot read {path}: {e.strerror}') from e
         try:
@@ -61,13 +65,14 @@ class NpzReader:
     def __exit__(self, *exc_info):
         self._file.close()
 
-    def read(self, name, dtype, ndim):
+    def read(self, name, dtype=None, ndim=None):
         """Returns an array, of the machine's byte order and contiguous.
 
         Args:
             name (str): Name of the array.
-            dtype: The dtype that it must have, in any byte order.
-            ndim (int): The number of its axes.
+            dtype: The dtype that it must have, in any byte order. By default
+                numbers, truth values and text of any size are read.
+            ndim (int): The number of its axes, any number by default.
 
         Raises:
             ValueError: If there is no such array or it is anything else; the
@@ -75,7 +80,7 @@ class NpzReader:
 
         """
         try:
-            return self._read(self._members[name], numpy.dtype(dtype), ndim)
+            return self._read(self._members[name], dtype, ndim)
         except KeyError as e:
             raise ValueError(f'{self._path} has no {name}') from e
         except _ERRORS as e:
@@ -99,11 +104,15 @@ class NpzReader:
                 raise ValueError(f'format {version} of .npy')
             shape, fortran_order, actual = (
                 numpy.lib.format.read_array_header_1_0(f))
-            if actual.newbyteorder('=') != dtype:
-                raise ValueError(f'dtype {actual}, expected {dtype}')
-            if len(shape) != ndim:
+            native = actual.newbyteorder('=')
+            if dtype is not None and native != numpy.dtype(dtype):
+                raise ValueError(
+                    f'dtype {actual}, expected {numpy.dtype(dtype)}')
+            if native.kind not in 'biufU':
+                raise ValueError(f'dtype {actual}, expected numbers or text')
+            if ndim is not None and len(shape) != ndim:
                 raise ValueError(f'shape {shape}, expected {ndim} axes')
-            size = dtype.itemsize
+            size = native.itemsize
             for n in shape:
                 if n < 0:
                     raise ValueError(f'shape {shape}')
@@ -116,9 +125,9 @@ class NpzReader:
             data = f.read()
         if len(data) != size:
             raise ValueError(f'{len(data)} bytes, expected {size}')
-        array = numpy.frombuffer(data, actual).reshape(
-            shape, order='F' if fortran_order else 'C')
-        return numpy.array(array, dtype, order='C')
+        array = numpy.ndarray(shape, actual, data,
+                              order='F' if fortran_order else 'C')
+        return numpy.array(array, native, order='C')
 
 
 def _reason(error):

@@ -1,10 +1,9 @@
 import json
-import os
 import re
-import tempfile
 
 import numpy
 
+import files
 import kernels
 from npz_reader import NpzReader
 
@@ -307,12 +306,7 @@ class PackedMLP:
         arrays[f'l{i}/W'] = self.output.words.astype('<u8')
         arrays[f'l{i}/norm'] = numpy.stack(
             self.output.norm.vectors).astype('<f4')
-        folder, name = os.path.split(os.path.abspath(path))
-        with tempfile.TemporaryDirectory(dir=folder, prefix='.') as temporary:
-            new = os.path.join(temporary, name)
-            with open(new, 'wb') as f:
-                numpy.savez(f, **arrays)
-            os.replace(new, path)
+        files.write_npz(path, arrays)
 
     @classmethod
     def load(cls, path):

@@ -14,7 +14,8 @@ import mnist_files
 import packed_net
 import summary
 from command_line import (
-    ArgumentParser, check_gpu, check_matplotlib, integer, make_folder)
+    ArgumentParser, check_gpu, check_matplotlib, integer, make_folder,
+    print_any_name)
 from npz_reader import NpzReader
 from packed_net import PackedMLP
 
@@ -128,10 +129,7 @@ def to_numpy(array):
 
 
 def export(net, path):
-    try:
-        net.save(path)
-    except OSError as e:
-        raise ValueError(f'cannot write {path}: {e.strerror}') from e
+    net.save(path)
     print(f'exported: {path}, {os.path.getsize(path):,} bytes')
 
 
@@ -223,11 +221,15 @@ def run(args):
 
 
 def main():
+    print_any_name()
     parser, args = parse_args()
     try:
         run(args)
     except ValueError as e:
         parser.error(e)
+    except OSError as e:
+        parser.error(f'cannot write {e.filename or "the output"}: '
+                     f'{e.strerror or e}')
     except MemoryError:
         parser.error('there is not enough memory')
     except KeyboardInterrupt:

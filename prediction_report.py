@@ -1,6 +1,9 @@
+import functools
 import os
 
 import numpy
+
+import files
 
 # Pictures of each kind that are drawn, at most.
 _MAX_MISTAKES = 60
@@ -34,7 +37,8 @@ def draw(folder, images, labels, probabilities, weights):
     paths = []
     for name, figure in figures.items():
         paths.append(os.path.join(folder, name))
-        figure.savefig(paths[-1])
+        files.write(paths[-1],
+                    functools.partial(figure.savefig, format='png'))
     return paths
 
 

@@ -1,9 +1,64 @@
+import functools
+import json
 import os
 import sys
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
+from chainer import computational_graph
+from chainer import configuration
 from chainer.training import extension
 from chainer.training import extensions
+
+import files
+
+
+class LogReport(extensions.LogReport):
+    """Chainer's LogReport, whose file is whole at any moment."""
+
+    def __init__(self):
+        super().__init__(log_name=None)
+
+    def __call__(self, trainer):
+        n = len(self.log)
+        super().__call__(trainer)
+        if len(self.log) > n:
+            text = json.dumps(self.log, indent=4)
+            files.write(os.path.join(trainer.out, 'log'),
+                        lambda f: f.write(text.encode()))
+
+    def serialize(self, serializer):
+        super().serialize(serializer)
+        # What other reports compute with.
+        if not (isinstance(self.log, list) and all(
+                isinstance(entry, dict) and 'epoch' in entry
+                and all(isinstance(value, (int, float))
+                        for value in entry.values())
+                for entry in self.log)) or not all(
+                    summary._n > 0
+                    for summary in self._summary._summaries.values()):
+            raise ValueError('the log is damaged')
+
+
+class DumpGraph(extensions.DumpGraph):
+    """Chainer's DumpGraph without state, whose file is never half written.
+
+    A run that goes on from a snapshot in another folder dumps its graph, too.
+    No picture is drawn.
+    """
+
+    def __call__(self, trainer):
+        try:
+            graph = computational_graph.build_computational_graph(
+                [trainer.observation[self._root_name]],
+                variable_style=self._variable_style,
+                function_style=self._function_style).dump()
+            files.write(os.path.join(trainer.out, self._filename),
+                        lambda f: f.write(graph.encode()))
+        finally:
+            configuration.config.keep_graph_on_report = self._original_flag
+
+    def serialize(self, serializer):
+        pass
 
 
 class PrintReport(extensions.PrintReport):
@@ -77,4 +132,5 @@ class PlotReport(extension.Extension):
         axes.grid(alpha=.3)
         if axes.has_data():
             axes.legend()
-        figure.savefig(os.path.join(trainer.out, self._filename))
+        files.write(os.path.join(trainer.out, self._filename),
+                    functools.partial(figure.savefig, format='png'))

@@ -1,10 +1,16 @@
 #!/usr/bin/env python
 """Trains a multi-layer perceptron with binarized weights and activations."""
+import interruption
+
+if __name__ == '__main__':
+    # From here on: the imports below take a second.
+    interruption.quit_on_signal()
+
 import argparse
+import contextlib
 import functools
 import json
 import os
-import signal
 import sys
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
@@ -13,15 +19,18 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
+import divergence
+import files
 import kernels
 import mnist
 import multi_node
 import recipes
 import reports
+import run_folder
 import snapshots
 from array_iterator import ArrayIterator, send_arrays, send_dataset
 from command_line import (
-    ArgumentParser, check_gpu, check_matplotlib, integer, make_folder)
+    ArgumentParser, check_gpu, check_matplotlib, integer, print_any_name)
 from exact_evaluator import ExactEvaluator
 from sign_changes import SignChanges
 from step_size import StepSize
@@ -144,11 +153,14 @@ def make_trainer(args, device, train, evaluated, world):
             iterator, model, converter=send_arrays, device=device), name=name)
     trainer.extend(SignChanges(model.predictor))
     trainer.extend(StepSize(functools.partial(recipes.step_size, settings)))
-    trainer.extend(extensions.DumpGraph('main/loss'))
-    trainer.extend(snapshots.RandomState())
+    trainer.extend(divergence.watch, name='divergence',
+                   trigger=divergence.is_due, priority=divergence.PRIORITY)
+    trainer.extend(reports.DumpGraph('main/loss'))
+    trainer.extend(snapshots.RandomState(args.seed, device.xp))
     trainer.extend(snapshots.Settings(settings, free=('recipe', 'epoch')))
-    trainer.extend(snapshots.snapshot(), trigger=(args.frequency, 'epoch'))
-    trainer.extend(extensions.LogReport())
+    trainer.extend(snapshots.save, name='snapshot', priority=-100,
+                   trigger=snapshots.every(args.frequency, args.epoch))
+    trainer.extend(reports.LogReport())
     if not args.noplot:
         for plot in make_plots(args.layers, evaluated):
             trainer.extend(plot)
@@ -193,34 +205,15 @@ def print_best(log):
           f'{best[0]}; {last[1]:.2f} % at the last, {last[0]}')
 
 
-def stop_on_ctrl_c(trainer):
-    """Lets Ctrl-C end the trainer after the iteration, a second one at once.
-
-    Python raises KeyboardInterrupt wherever it is, and loses it where that is
-    a destructor or a callback.
-    """
-    received = []
-
-    def remember(number, frame):
-        received.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def stop(trainer):
-        if received:
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, remember)
-    trainer.extend(stop, name='stop_on_ctrl_c', trigger=lambda _: True,
-                   priority=-200)
-
-
 def main():
+    print_any_name()
     parser, args = parse_args()
-    with multi_node.join(args, parser) as world:
-        run(parser, args, world)
+    with multi_node.join(args, parser) as world, \
+            contextlib.ExitStack() as stack:
+        run(parser, args, world, stack)
 
 
-def run(parser, args, world):
+def run(parser, args, world, stack):
     try:
         if args.summary:
             n_in, n_out = (mnist.sizes(*mnist.get_idx(args.data))
@@ -235,26 +228,54 @@ def run(parser, args, world):
         trainer = make_trainer(args, device, train, evaluated, world)
         world.connect(trainer)
         snapshot = args.resume
-        if args.autoload:
-            snapshot = snapshots.newest(args.out)
         if snapshot:
             snapshots.load(snapshot, trainer)
-        make_folder(args.out, '--out')
-    except ValueError as e:
+            if is_finished(args, trainer, snapshot):
+                return
+        # What is continued is no earlier run.
+        go_on = args.autoload or snapshots.is_newest(snapshot, args.out)
+        moved = stack.enter_context(run_folder.claim(args.out, go_on))
+        if args.autoload:
+            snapshot = snapshots.load_newest(
+                args.out, trainer, parser.warn)
+            if is_finished(args, trainer, snapshot):
+                return
+    except (OSError, ValueError) as e:
         parser.error(e)
     except MemoryError as e:
         parser.error(
             f'--unit={args.unit} needs more memory than there is: {e}')
     world.synchronize(trainer)
 
-    with open(os.path.join(args.out, 'args.json'), 'w') as f:
-        json.dump(vars(args), f, indent=4)
-        f.write('\n')
+    try:
+        print_settings(args, device, snapshot, moved, world,
+                       mnist.sizes(train, *evaluated.values()))
+        run_trainer(args, trainer)
+    except FloatingPointError as e:
+        newest = next(iter(snapshots.find(args.out)), 'none')
+        parser.error(f'{e}; the last good snapshot: {newest}')
+    except OSError as e:
+        if e.filename is None:
+            # Python writes the rest of the output at its end: not again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        parser.error(f'cannot write {e.filename or "the output"}: '
+                     f'{e.strerror or e}')
 
+
+def is_finished(args, trainer, snapshot):
+    """Tells, in a line as well, whether there is nothing left to train."""
+    if trainer.updater.epoch < args.epoch:
+        return False
+    print(f'{snapshot} is at epoch {trainer.updater.epoch} already; '
+          'a larger --epoch goes on from there', flush=True)
+    return True
+
+
+def print_settings(args, device, snapshot, moved, world, sizes):
+    """Prints what the program is about to do."""
     print(f'GPU: {args.gpu}')
     if args.data:
-        print('# data: {}, {} pixels, {} classes'.format(
-            args.data, *mnist.sizes(train, *evaluated.values())))
+        print('# data: {}, {} pixels, {} classes'.format(args.data, *sizes))
     print(f'# unit: {args.unit}')
     print(f'# Minibatch-size: {args.batchsize}')
     if args.mpi:
@@ -264,20 +285,19 @@ def run(parser, args, world):
     if args.recipe != 'binarized':
         print(f'# recipe: {args.recipe}')
     print(f'# kernels: {kernels.description(device.xp)}')
+    if snapshot:
+        print(f'# going on from: {snapshot}')
+    if moved:
+        print(f'# earlier run: renamed to {moved}')
     print('', flush=True)
 
-    if trainer.updater.epoch >= args.epoch:
-        print(f'{snapshot} is at epoch {trainer.updater.epoch} already; '
-              'a larger --epoch goes on from there')
-        return
-    stop_on_ctrl_c(trainer)
-    try:
-        with kernels.own_cores():
-            trainer.run()
-    except KeyboardInterrupt:
-        print('interrupted; --autoload goes on from the last snapshot',
-              file=sys.stderr)
-        sys.exit(130)
+
+def run_trainer(args, trainer):
+    files.write(os.path.join(args.out, 'args.json'), lambda f: f.write(
+        (json.dumps(vars(args), indent=4) + '\n').encode()))
+    interruption.stop_on_signal(trainer, snapshots.save)
+    with kernels.own_cores():
+        trainer.run(show_loop_exception_msg=False)
     if args.validation:
         print_best(trainer.get_extension('LogReport').log)
 

@@ -92,6 +92,7 @@ predict_mnist.main()
 
 def test_a_snapshot_is_packed_without_chainer(trained, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'chainer', None)
+    monkeypatch.delitem(sys.modules, 'chainer_net', raising=False)
     monkeypatch.delitem(sys.modules, 'net', raising=False)
     main(trained / 'snapshot')
     out = capsys.readouterr().out

@@ -51,7 +51,7 @@ def test_the_picture_shows_the_logged_values(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
     drawn = []
     monkeypatch.setattr(Figure, 'savefig',
-                        lambda figure, *args: drawn.append(figure))
+                        lambda figure, *args, **_: drawn.append(figure))
     PlotReport({'loss': 'training', 'test/loss': 'test'}, 'loss', 'loss.png')(
         trainer_with_log(LOG, tmp_path))
     axes, = drawn[0].axes

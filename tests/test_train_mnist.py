@@ -3,16 +3,15 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import numpy
 import pytest
 
 import recipes
+import run_folder
 import train_mnist
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -92,7 +91,10 @@ def test_the_folder_holds_what_the_readme_says(two_epochs):
     names = {path.name for path in two_epochs[1].iterdir()}
     assert names == {'log', 'args.json', 'loss.png', 'accuracy.png',
                      'sign_changes.png', 'blocked.png', 'cg.dot',
+                     'train_mnist.lock',
                      'snapshot_iter_120', 'snapshot_iter_240'}
+    assert all(run_folder.NAMES.fullmatch(name)
+               for name in names - {run_folder.LOCK})
     readme = (ROOT / 'README.md').read_text()
     for name in names - {'snapshot_iter_120', 'snapshot_iter_240'}:
         assert f'`{name}`' in readme
@@ -163,10 +165,11 @@ def test_a_finished_run_says_that_it_is_finished(two_epochs, tmp_path):
     assert 'is at epoch 2 already' in process.stdout
 
 
-def test_snapshots_come_with_the_frequency(tmp_path):
+def test_snapshots_come_with_the_frequency_and_at_the_end(tmp_path):
     run(*SMALL, '--epoch', 3, '--frequency', 2, '--noplot', cwd=tmp_path)
-    assert [path.name for path in (tmp_path / 'result').glob('snapshot*')] == [
-        'snapshot_iter_240']
+    assert sorted(
+        path.name for path in (tmp_path / 'result').glob('snapshot*')) == [
+            'snapshot_iter_240', 'snapshot_iter_360']
 
 
 def refusal(process):
@@ -191,8 +194,8 @@ def refusal(process):
     (['--seed', '-1'], 'must be at least 0, got -1'),
     (['--seed', '4294967296'], 'must be at most 4294967295'),
     (['--gpu', '-2'], 'must be at least -1, got -2'),
-    (['--resume', 'nothing'], 'cannot read the snapshot nothing: No such'),
-    (['--resume', '.'], 'cannot read the snapshot .: Is a directory'),
+    (['--resume', 'nothing'], 'cannot read nothing: No such'),
+    (['--resume', '.'], 'cannot read .: Is a directory'),
     (['--resume', 'a', '--autoload'], 'not allowed with argument'),
     (['--out', 'file'], 'cannot make the folder file: File exists'),
     (['--out', 'file/folder'], 'cannot make the folder file/folder: Not a'),
@@ -329,19 +332,6 @@ def test_summary_is_a_table_and_trains_nothing(tmp_path):
     assert process.returncode == 0
     assert '(-1, 500)' in process.stdout
     assert list(tmp_path.iterdir()) == []
-
-
-def test_ctrl_c_ends_without_a_traceback(tmp_path):
-    process = subprocess.Popen(
-        command('--unit', 20, '--noplot'), cwd=tmp_path, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while 'epoch       main/loss' not in process.stdout.readline():
-        assert process.poll() is None
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (
-        130, 'interrupted; --autoload goes on from the last snapshot\n')
 
 
 @pytest.mark.gpu

@@ -1,0 +1,127 @@
+import contextlib
+import errno
+import os
+import re
+import stat
+import zipfile
+
+import numpy
+
+# What a write that was killed leaves behind: the name, the process.
+_TEMPORARY = re.compile(r'\.(.+)\.[0-9]+\.tmp')
+
+
+def open_regular(path):
+    """Opens a file to read, unless it is a pipe or a device.
+
+    Those may never end, and a pipe that nobody writes to is waited for.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        The open binary file.
+
+    Raises:
+        OSError: If it cannot be opened or is no regular file.
+
+    """
+    def opener(path, flags):
+        return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0))
+
+    f = open(path, 'rb', opener=opener)  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(f.fileno()).st_mode):
+        f.close()
+        raise OSError(errno.EINVAL, 'Not a regular file', path)
+    return f
+
+
+def write(path, save):
+    """Writes a file that is whole or not there, whenever the power fails.
+
+    It is written beside, flushed to disk and renamed; then the folder is
+    flushed. If anything fails, the file that was there before stays.
+
+    Args:
+        path (str): The file; a regular one is replaced.
+        save (callable): Takes an open binary file and writes to it.
+
+    Raises:
+        OSError: If it cannot be written; ``filename`` is the path.
+
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    new = os.path.join(folder, f'.{name}.{os.getpid()}.tmp')
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError(errno.EINVAL, 'Not a regular file')
+        try:
+            with open(new, 'wb') as f:
+                save(f)
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(new, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(new)
+            raise
+        sync_folder(folder)
+    except OSError as e:
+        raise OSError(e.errno, e.strerror or str(e), path) from e
+
+
+class _Archive(zipfile.ZipFile):
+
+    def __del__(self):
+        # ZipFile's writes to the file, which is closed when a write fails.
+        pass
+
+
+def write_npz(path, arrays):
+    """Writes arrays as ``numpy.savez`` does, but whole or not at all.
+
+    Args:
+        path (str): The file; a regular one is replaced.
+        arrays (dict): Arrays by name. None may hold objects.
+
+    Raises:
+        OSError: If it cannot be written; ``filename`` is the path.
+
+    """
+    def save(f):
+        # Without with: its end would hide the error of a full disk.
+        archive = _Archive(f, 'w')
+        for name, array in arrays.items():
+            member = archive.open(f'{name}.npy', 'w', force_zip64=True)
+            try:
+                numpy.lib.format.write_array(
+                    member, numpy.asanyarray(array), allow_pickle=False)
+            except BaseException:
+                with contextlib.suppress(OSError, ValueError):
+                    member.close()
+                raise
+            member.close()
+        archive.close()
+
+    write(path, save)
+
+
+def sync_folder(path):
+    """Flushes the names in a folder to disk, where the system can do that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def unfinished(name):
+    """Returns the name that a leftover of :func:`write` was to get, or None.
+
+    Args:
+        name (str): Name of a file.
+
+    """
+    match = _TEMPORARY.fullmatch(name)
+    return match and match.group(1)
