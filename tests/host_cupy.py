@@ -573,12 +573,13 @@ def install():
         args[0] if args and callable(args[0]) else lambda f: f)
     cupy.get_default_memory_pool = cupy.get_default_pinned_memory_pool = (
         types.SimpleNamespace)
+    random = numpy.random.RandomState()  # not the host's
     cupy.random = _module(
-        'cupy.random', seed=numpy.random.seed,
+        'cupy.random', seed=lambda seed: random.seed(seed & 0xffffffff),
         randint=lambda *args, **kwargs: _wrap(
-            numpy.random.randint(*args, **kwargs)),
+            random.randint(*args, **kwargs)),
         rand=lambda *shape, dtype=float: _wrap(
-            numpy.random.rand(*shape).astype(dtype)))
+            random.rand(*shape).astype(dtype)))
     cupy.cuda = _module(
         'cupy.cuda', Device=Device, Event=object,
         Stream=types.SimpleNamespace(null=None),

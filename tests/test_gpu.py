@@ -50,7 +50,7 @@ needs_cupy = pytest.mark.skipif(
     not has_real_cupy(), reason='needs CuPy with NVRTC, but no GPU: '
     'pip install -r requirements-gpu.txt')
 
-# A copy to the host of each, once an epoch.
+# What copies to the host, once an epoch.
 ONCE_AN_EPOCH = {
     'extensions/log_report.py:__call__',  # what is printed
     'backends/_cpu.py:_array_to_cpu',  # the snapshot
@@ -121,7 +121,11 @@ def test_training_in_the_stand_in_gives_the_numbers_of_the_cpu(training):
 def test_nothing_is_copied_back_but_what_is_reported(training):
     copies = training[1]['copies']
     where = {line.rsplit(' ', 1)[0] for line in copies}
-    assert where == ONCE_AN_EPOCH
+    # That of divergence.py is also made in every 100th iteration.
+    assert {line for line in where if 'divergence.py' not in line} == (
+        ONCE_AN_EPOCH)
+    n = sum(n for line, n in copies.items() if 'divergence.py' in line)
+    assert n <= 2 * 40  # epochs, arrays and losses
     floats = sum(n for line, n in copies.items() if 'log_report' in line)
     log = json.loads((training[2] / 'gpu' / 'log').read_text())
     assert floats <= sum(map(len, log))
