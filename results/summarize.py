@@ -19,6 +19,25 @@ COLUMNS = ['main/loss', 'validation/main/loss', 'main/accuracy',
 BITS = {'binarized': 'binary', 'linear2': 'linear:2', 'linear4': 'linear:4',
         'log2': 'log:2', 'log4': 'log:4', 'none': 'none'}
 
+# Flags of the small runs of the recipe paper by their files.
+SEARCH = {
+    'dropout_2_4': '-u 1024 -e 30 --input-dropout .2 --dropout .4',
+    'dropout_2_2': '-u 1024 -e 30 --input-dropout .2 --dropout .2',
+    'dropout_2_0': '-u 1024 -e 30 --input-dropout .2 --dropout 0',
+    'dropout_1_1': '-u 1024 -e 30 --input-dropout .1 --dropout .1',
+    'batch_200': '-u 1024 -e 30 --input-dropout .1 --dropout .1 -b 200',
+    'two_layers': '--layers 2 -u 1448 -e 30 --input-dropout .1 --dropout .1',
+}
+
+# What results/variants.py changes in the recipe original.
+VARIANTS = {
+    'none': 'the recipe',
+    'rounded-input': 'pixels rounded to powers of two',
+    'rounded-gradient': 'gradients rounded to powers of two',
+    'no-mask': 'no mask in the straight-through estimator',
+    'clip-before': 'clip before the update',
+}
+
 
 def read_log(path):
     """Returns a log, a list of one dictionary per epoch."""
@@ -149,14 +168,51 @@ def long_runs():
          'at the last', 'paper'], rows)
 
 
+def search():
+    """Returns the table of small runs of the paper's experiment."""
+    rows = []
+    for name, flags in SEARCH.items():
+        log = read_log(FOLDER / 'search' / f'{name}.json')
+        best = max(log, key=lambda e: e['validation/main/accuracy'])
+        rows.append([f'`{flags}`', str(len(log)),
+                     f'{error(best):.2f} %', f'{error(best, "test"):.2f} %',
+                     f'{error(log[-1], "test"):.2f} %'])
+    return markdown(
+        ['`--recipe paper` and', 'epochs', 'best validation error',
+         'test error there', 'at the last'], rows)
+
+
+def variants():
+    """Returns how far variants of the recipe original are from its table."""
+    original = read_log(FOLDER / 'original_readme.json')
+    base = read_runs('original')
+    rows = []
+    for name, text in VARIANTS.items():
+        logs = [read_log(path) for path in sorted(
+            (FOLDER / 'variants').glob(f'{name}_seed_*.json'))] or base
+        row = [text, str(len(logs))]
+        for column in 'main/loss', 'main/accuracy':
+            row += [f'{statistics.mean(values(logs, e, column)):.4f}'
+                    for e in (1, 2, 3, 4)]
+        rows.append(row)
+    rows.append(["the original's table", ''] + [
+        f'{original[e][column]:.4f}'
+        for column in ('main/loss', 'main/accuracy') for e in range(4)])
+    return markdown(
+        ['', 'seeds', *(f'{name} {e}' for name in ('loss', 'accuracy')
+                        for e in (1, 2, 3, 4))], rows)
+
+
 TABLES = {
     'binarized': lambda: last_epoch('binarized'),
     'original': lambda: against_original('original') + '\n\n'
     + within('original'),
     'binarized and the original': lambda: against_original('binarized')
     + '\n\n' + within('binarized'),
+    'variants': variants,
     'bits': bits,
     'paper': long_runs,
+    'search': search,
     'fashion_mnist': lambda: last_epoch('fashion_mnist'),
 }
 
