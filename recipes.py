@@ -245,9 +245,23 @@ def summarize(settings, n_in, n_out):
 
 
 def make_classifier(settings, n_in, n_out):
-    """Returns the network with its loss; see :func:`make_net`."""
+    """Returns the network with its loss; see :func:`make_net`.
+
+    Raises:
+        ValueError: If all initial weights of a layer round to 0, so that
+            nothing could be learned.
+
+    """
+    net = make_net(settings, n_in, n_out)
+    for k in range(1, net.n_hidden + 2):
+        layer = net[f'l{k}']
+        if not layer.quantizer(layer.W.array).any():
+            raise ValueError(
+                f'--weight-quantizer {layer.quantizer} rounds all initial '
+                f'weights of layer {k} to 0: choose --initial-weight uniform '
+                'or more bits')
     return L.Classifier(
-        make_net(settings, n_in, n_out),
+        net,
         lossfun={'softmax': F.softmax_cross_entropy,
                  'hinge': squared_hinge}[settings['loss']])
 

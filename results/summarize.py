@@ -137,6 +137,8 @@ def bits():
     rows = []
     for name, quantizer in BITS.items():
         logs = read_runs(name)[:3]
+        if not logs:
+            continue
         seconds = [log[-1]['elapsed_time'] / len(log) for log in logs]
         rows.append([
             f'`{quantizer}`', str(len(logs)),
@@ -328,7 +330,9 @@ def main():
     draw('binarized', FOLDER / 'binarized.png')
     draw('original', FOLDER / 'original.png', original)
     draw_long_runs(FOLDER / 'paper.png')
-    draw_overview()
+    if all((FOLDER / f'{name}_speed.json').exists()
+           for name in ('train', 'inference')):
+        draw_overview()
 
 
 if __name__ == '__main__':

@@ -10,13 +10,13 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import chainer_compat  # noqa: E402, F401  (before chainer)
-from chainer.datasets import TupleDataset  # noqa: E402
+import chainer_compat  # noqa: F401  (before chainer)
+from chainer.datasets import TupleDataset
 
-import qst  # noqa: E402
-import quantizers  # noqa: E402
-import train_mnist  # noqa: E402
-import weight_clip  # noqa: E402
+import qst
+import quantizers
+import train_mnist
+import weight_clip
 
 
 def rounded_input():

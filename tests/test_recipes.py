@@ -97,6 +97,15 @@ def test_the_gradients_quantizer_reaches_every_layer():
     assert net.gradient_quantizer is net.l1.gradient_quantizer is None
 
 
+@pytest.mark.parametrize('name', ['linear:2', 'log:2'])
+def test_weights_that_would_all_be_zero_are_refused(name):
+    chosen = settings(weight_quantizer=name, unit=1000)
+    with pytest.raises(ValueError, match=(
+            f'{name} rounds all initial weights of layer 1 to 0')):
+        recipes.make_classifier(chosen, 784, 10)
+    recipes.make_classifier({**chosen, 'initial_weight': 'uniform'}, 784, 10)
+
+
 def test_squared_hinge_is_the_mean_of_the_paper(random):
     y = random.standard_normal((5, 10)).astype('f')
     t = random.randint(0, 10, 5).astype('i')
