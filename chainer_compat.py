@@ -72,8 +72,9 @@ def _has_numpy_distutils():
 
 def _has_cupy():
     """True where ``cupy`` can be found; to import it takes a second."""
-    return 'cupy' in sys.modules or (
-        importlib.util.find_spec('cupy') is not None)
+    if 'cupy' in sys.modules:  # None forbids the import.
+        return sys.modules['cupy'] is not None
+    return importlib.util.find_spec('cupy') is not None
 
 
 class _NumpyWith:
