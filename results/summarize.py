@@ -253,11 +253,12 @@ def draw_long_runs(path):
     """Draws the errors of the paper's two experiments over the epochs."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), dpi=120, layout='constrained')
+    runs = [(name, paper)
+            for name, paper in (('paper', .96), ('paper_shift', 1.40))
+            if (FOLDER / f'{name}.json').exists()]
+    figure = Figure(figsize=(5 * len(runs), 4), dpi=120, layout='constrained')
     for axes, (name, paper) in zip(
-            figure.subplots(1, 2), (('paper', .96), ('paper_shift', 1.40))):
-        if not (FOLDER / f'{name}.json').exists():
-            continue
+            figure.subplots(1, len(runs), squeeze=False)[0], runs):
         log = read_log(FOLDER / f'{name}.json')
         epochs = [e['epoch'] for e in log]
         for label in 'validation', 'test':
