@@ -7,7 +7,8 @@ before chosen calls (a flush, a rename, in a file that is being written, in a
 picture), and ended with SIGINT and SIGTERM in the middle of an epoch; the same
 command with --autoload or --resume goes on, until it is through. Then its
 snapshot and log are compared with those of a run that was never interrupted,
-bit for bit. The time that is left goes to tests/test_fuzz.py.
+bit for bit. After these minutes tests/test_fuzz.py damages files and arguments:
+so many cases of each property as --examples says.
 """
 import argparse
 import collections
@@ -208,9 +209,10 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--minutes', type=float, default=10)
+    parser.add_argument('--minutes', type=float, default=10,
+                        help='of killed runs; the damaged files come after')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--examples', type=int, default=1000,
+    parser.add_argument('--examples', type=int, default=200,
                         help='of each property of tests/test_fuzz.py')
     args = parser.parse_args()
     end = time.monotonic() + 60 * args.minutes
