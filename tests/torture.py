@@ -7,8 +7,8 @@ before chosen calls (a flush, a rename, in a file that is being written, in a
 picture), and ended with SIGINT and SIGTERM in the middle of an epoch; the same
 command with --autoload or --resume goes on, until it is through. Then its
 snapshot and log are compared with those of a run that was never interrupted,
-bit for bit. After these minutes tests/test_fuzz.py damages files and arguments:
-so many cases of each property as --examples says.
+bit for bit. After these minutes tests/test_fuzz.py damages files and
+arguments, as many cases of each property as --examples says.
 """
 import argparse
 import collections
