@@ -35,11 +35,10 @@ class ChainerNet:
         if any(W is None for W in weights):
             raise ValueError(f'there are not the weights of {n_layers} layers')
         self.sizes = [weights[0].shape[1], *(len(W) for W in weights)]
-        for name in 'unit', 'layers':
-            # Before memory is taken for what is not in the file.
-            if self.sizes[1:-1] != [settings['unit']] * settings['layers']:
-                raise ValueError(f'{name} is {settings[name]}, the layers are '
-                                 f'{self.sizes}')
+        # Before memory is taken for what is not in the file.
+        if self.sizes[1:-1] != [settings['unit']] * settings['layers']:
+            raise ValueError(f'unit is {settings["unit"]}, the layers are '
+                             f'{self.sizes}')
         self._net = recipes.make_net(settings, self.sizes[0], self.sizes[-1])
         for name, param in self._net.namedparams():
             array = arrays.get(name.lstrip('/'))

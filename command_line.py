@@ -20,11 +20,7 @@ class ArgumentParser(argparse.ArgumentParser):
 def integer(lowest, highest=None):
     """Returns an argument type: the whole numbers from lowest to highest."""
     def parse(text):
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f'must be a whole number, got {text!r}') from None
+        value = _convert(text, int, 'a whole number')
         if value < lowest:
             raise argparse.ArgumentTypeError(
                 f'must be at least {lowest}, got {text}')
@@ -38,16 +34,20 @@ def integer(lowest, highest=None):
 def number(lowest, highest):
     """Returns an argument type: the numbers from lowest to highest."""
     def parse(text):
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f'must be a number, got {text!r}') from None
+        value = _convert(text, float, 'a number')
         if not lowest <= value <= highest:
             raise argparse.ArgumentTypeError(
                 f'must be from {lowest} to {highest}, got {text}')
         return value
     return parse
+
+
+def _convert(text, to, what):
+    try:
+        return to(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'must be {what}, got {text!r}') from None
 
 
 def print_any_name():

@@ -255,7 +255,8 @@ def make_classifier(settings, n_in, n_out):
     net = make_net(settings, n_in, n_out)
     for k in range(1, net.n_hidden + 2):
         layer = net[f'l{k}']
-        if not layer.quantizer(layer.W.array).any():
+        if not (layer.quantizer.is_binary
+                or layer.quantizer(layer.W.array).any()):
             raise ValueError(
                 f'--weight-quantizer {layer.quantizer} rounds all initial '
                 f'weights of layer {k} to 0: choose --initial-weight uniform '
