@@ -211,11 +211,16 @@ def make_net(settings, n_in, n_out):
         n_in (int): Size of an input vector.
         n_out (int): Number of classes.
 
+    Raises:
+        ValueError: If two choices do not go together.
+
     """
     if settings['normalization'] == 'batch':
         normalization = functools.partial(
             BatchNormalization,
             evaluate_with_batch=settings['evaluation'] == 'batch')
+    elif settings['evaluation'] == 'batch':
+        raise ValueError('--evaluation batch needs --normalization batch')
     else:
         normalization = ShiftBatchNormalization
     gradient = settings['gradient_quantizer']

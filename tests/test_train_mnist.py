@@ -208,6 +208,8 @@ def refusal(process):
     (['--dropout', '1'], 'must be from 0 to 0.99, got 1'),
     (['--alpha', 'nan'], 'must be from 1e-12 to 1000.0, got nan'),
     (['--alpha', 'x'], "must be a number, got 'x'"),
+    (['--evaluation', 'batch', '--normalization', 'shift'],
+     '--evaluation batch needs --normalization batch'),
     (['--validation', '60000'], '--validation must be less than 60000'),
     (['--recipe', 'paper', '-b', '50001'], 'must be at most 50000'),
 ])
