@@ -1,4 +1,5 @@
 import functools
+import itertools
 import json
 import os
 import sys
@@ -121,7 +122,8 @@ class PlotReport(extension.Extension):
         log = trainer.get_extension('LogReport').log
         figure = Figure(figsize=(6, 4), dpi=120, layout='constrained')
         axes = figure.add_subplot()
-        for (key, label), marker in zip(self._entries.items(), 'os^v'):
+        for (key, label), marker in zip(
+                self._entries.items(), itertools.cycle('os^v')):
             points = [(e['epoch'], e[key]) for e in log if key in e]
             if points:
                 axes.plot(*zip(*points), marker=marker, markersize=4,
