@@ -1,8 +1,10 @@
 """The kernels as one pass over memory each, compiled by Numba.
 
 Their results equal those of ``numpy_kernels`` bit for bit: the same operations
-in the same order, and no contraction to fused multiply-adds. What the compiled
-code does not cover (float16, arrays that are not contiguous) goes to NumPy.
+in the same order, and no contraction to fused multiply-adds. The exception are
+products of real numbers, whose sums a BLAS library orders as it likes. What
+the compiled code does not cover (float16, arrays that are not contiguous) goes
+to NumPy.
 
 Each kernel is compiled for one thread; large arrays are divided among those of
 ``kernels.threads``.
@@ -10,28 +12,15 @@ Each kernel is compiled for one thread; large arrays are divided among those of
 import collections
 import math
 
-import numba
 import numpy
 
-from kernels import numpy_kernels
+from kernels import numpy_kernels, table_product
+from kernels.jit import jit
 from kernels.threads import n_own, n_threads, run_in_threads
 from kernels.vector_intrinsics import (
     OCTET_TILE, ROWS, ap2 as _nearest_power, at_least, bitplane_tile,
     has_magnitude, is_at_least, masked_xnor_tile_row, masked_xnor_tile_rows,
     popcount, xnor_tile_row, xnor_tile_rows)
-
-
-def _jit(function):
-    """Compiles without Python objects, and keeps the code on disk if it can.
-
-    Numba stores it beside this file or, where that folder is read-only, in
-    the user's cache; where neither can be written it compiles anew.
-    """
-    options = {'nogil': True, 'error_model': 'numpy'}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # "no locator available for file ..."
-        return numba.njit(**options)(function)
 
 
 def _is_covered(*arrays):
@@ -42,7 +31,7 @@ def _is_covered(*arrays):
                     and a.flags.c_contiguous for a in arrays))
 
 
-@_jit
+@jit
 def _binarize(x, y):
     one = x.dtype.type(1)
     for i in range(x.size):
@@ -50,14 +39,14 @@ def _binarize(x, y):
         y[i] = one if x[i] >= 0 else -one if x[i] < 0 else x[i]
 
 
-@_jit
+@jit
 def _binarize_backward(x, gy, gx):
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
         gx[i] = gy[i] * (one if abs(x[i]) <= 1 else zero)
 
 
-@_jit
+@jit
 def _binarize_stochastic(x, random, y):
     one, half = x.dtype.type(1), x.dtype.type(.5)
     for i in range(x.size):
@@ -69,7 +58,7 @@ def _binarize_stochastic(x, random, y):
 
 # Below, comparisons are false for NaN, which so stays what it is.
 
-@_jit
+@jit
 def _quantize_linear(x, y, step):
     one = x.dtype.type(1)
     inverse, highest = one / step, one - step
@@ -78,13 +67,13 @@ def _quantize_linear(x, y, step):
         y[i] = -one if q < -one else highest if q > highest else q
 
 
-@_jit
+@jit
 def _ap2(x, y):
     for i in range(x.size):
         y[i] = _nearest_power(x[i])
 
 
-@_jit
+@jit
 def _quantize_log(x, y, least, zero_below):
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
@@ -95,7 +84,7 @@ def _quantize_log(x, y, least, zero_below):
         y[i] = math.copysign(q, x[i])
 
 
-@_jit
+@jit
 def _count_outside(x):
     n = 0
     for i in range(x.size):
@@ -106,7 +95,7 @@ def _count_outside(x):
 # Batch normalization walks over a batch row by row: so do NumPy's sums along
 # the first axis, and each value of a row has a place in a vector register.
 
-@_jit
+@jit
 def _batch_normalization(x, gamma, beta, eps, y, mean, var, inv_std):
     n, n_columns = x.shape
     count = x.dtype.type(n)
@@ -130,7 +119,7 @@ def _batch_normalization(x, gamma, beta, eps, y, mean, var, inv_std):
             y[i, j] = (x[i, j] - mean[j]) * inv_std[j] * gamma[j] + beta[j]
 
 
-@_jit
+@jit
 def _batch_normalization_backward(x, gamma, gy, mean, inv_std, inv_n,
                                   gx, ggamma, gbeta):
     n, n_columns = x.shape
@@ -147,7 +136,7 @@ def _batch_normalization_backward(x, gamma, gy, mean, inv_std, inv_n,
                 gy[i, j] - (x_hat * ggamma[j] + gbeta[j]) * inv_n)
 
 
-@_jit
+@jit
 def _pack(x, start, n, magnitude):
     """Returns n <= 64 values as words of their signs and of those not 0.
 
@@ -173,7 +162,7 @@ def _pack(x, start, n, magnitude):
     return word, mask, is_covered
 
 
-@_jit
+@jit
 def _ternary_dot(x, W, magnitude, y):
     """Writes ``x W^T`` to y, or returns False where the values are others.
 
@@ -223,7 +212,7 @@ def _ternary_dot(x, W, magnitude, y):
     return True
 
 
-@_jit
+@jit
 def _adam(param, grad, m, v, alpha_t, beta1_c, beta2_c, eps, eta, lower,
           upper):
     for i in range(param.size):
@@ -237,7 +226,7 @@ def _adam(param, grad, m, v, alpha_t, beta1_c, beta2_c, eps, eta, lower,
         param[i] = lower if p < lower else upper if p > upper else p
 
 
-@_jit
+@jit
 def _shift_adamax(param, grad, m, v, step, beta1_c, beta2, lower, upper, tiny):
     one, zero = param.dtype.type(1), param.dtype.type(0)
     for i in range(param.size):
@@ -353,41 +342,41 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
     return gx, ggamma, gbeta
 
 
-dot = numpy_kernels.dot
+def dot(a, b):
+    """See ``numpy_kernels.dot``."""
+    y = table_product.dot(a, b)
+    return numpy_kernels.dot(a, b) if y is None else y
 
 
 def binary_dot(x, W):
     """See ``numpy_kernels.binary_dot``."""
+    y = _xnor_product(x, W)
+    if y is None:
+        y = table_product.dot_transposed(x, W)
+    return numpy_kernels.binary_dot(x, W) if y is None else y
+
+
+def _xnor_product(x, W):
+    """Returns ``x W^T``, or ``None`` for values that are not +-c or 0."""
     # Weights of few units or for few rows are not worth their packing; and
     # a look at one row tells real inputs, such as pixels, right away.
-    if (len(x) >= 8 and len(W) >= 32 and x.shape[1] > 0
+    if not (len(x) >= 8 and len(W) >= 32 and x.shape[1] > 0
             and _is_covered(x) and _is_covered(W) and x.dtype == W.dtype):
-        row = numpy.abs(x[0])
-        magnitude = row.max()
-        if (_is_exact(magnitude, x.shape[1])
-                and ((row == magnitude) | (row == 0)).all()):
-            y = numpy.empty((len(x), len(W)), x.dtype)
-            are_ternary = []
+        return None
+    row = numpy.abs(x[0])
+    magnitude = row.max()
+    if not (numpy.isfinite(magnitude) and magnitude > 0
+            and ((row == magnitude) | (row == 0)).all()):
+        return None
+    y = numpy.empty((len(x), len(W)), x.dtype)
+    are_ternary = []
 
-            def multiply(tiles):
-                units = slice(64 * tiles.start, min(64 * tiles.stop, len(W)))
-                are_ternary.append(
-                    _ternary_dot(x, W[units], magnitude, y[:, units]))
+    def multiply(tiles):
+        units = slice(64 * tiles.start, min(64 * tiles.stop, len(W)))
+        are_ternary.append(_ternary_dot(x, W[units], magnitude, y[:, units]))
 
-            run_in_threads(multiply, -(-len(W) // 64),
-                           n_own(W.size, _ELEMENTS))
-            if all(are_ternary):
-                return y
-    return numpy_kernels.binary_dot(x, W)
-
-
-def _is_exact(magnitude, n):
-    """Tells whether n times the magnitude is exact, and all in between."""
-    if not (numpy.isfinite(magnitude) and magnitude > 0):
-        return False
-    mantissa, _ = math.frexp(magnitude)
-    digits = numpy.finfo(magnitude.dtype).nmant + 1 - n.bit_length()
-    return (mantissa * 2. ** digits).is_integer()
+    run_in_threads(multiply, -(-len(W) // 64), n_own(W.size, _ELEMENTS))
+    return y if all(are_ternary) else None
 
 
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
@@ -436,7 +425,7 @@ _WORK = 1 << 20
 _BLOCKS = 8
 
 
-@_jit
+@jit
 def _padded(thresholds, n, dtype):
     # Beyond the units no sum is large enough, so that the bits there are 0.
     padded = numpy.full(n, numpy.iinfo(numpy.int32).max, dtype)
@@ -444,7 +433,7 @@ def _padded(thresholds, n, dtype):
     return padded
 
 
-@_jit
+@jit
 def _pack_signs(x, words):
     for i in range(words.shape[0]):
         for k in range(words.shape[1]):
@@ -454,7 +443,7 @@ def _pack_signs(x, words):
             words[i, k] = word
 
 
-@_jit
+@jit
 def _xnor_dot(a, tiles, n_in, y):
     n_rows, n_words = a.shape
     n_out = y.shape[1]
@@ -478,7 +467,7 @@ def _xnor_dot(a, tiles, n_in, y):
                 i += n
 
 
-@_jit
+@jit
 def _xnor_sign(a, tiles, n_in, thresholds, falling, y):
     n_rows, n_words = a.shape
     thresholds = _padded(thresholds, 64 * falling.size, numpy.int64)
@@ -501,7 +490,7 @@ def _xnor_sign(a, tiles, n_in, thresholds, falling, y):
                 i += n
 
 
-@_jit
+@jit
 def _find_octets(runs, order, groups, at, octets, places, e, ends):
     """Lists the octets of an image's planes that are not zero.
 
@@ -550,7 +539,7 @@ def _find_octets(runs, order, groups, at, octets, places, e, ends):
     return numpy.int32(total), n_chunks
 
 
-@_jit
+@jit
 def _bitplane_rows(runs, order, tiles, y, signs, thresholds, falling):
     """Writes the sums to y or, where this is empty, the signs."""
     n_groups, n_out = tiles.shape[1], y.shape[1]
@@ -589,13 +578,13 @@ def _bitplane_rows(runs, order, tiles, y, signs, thresholds, falling):
                                  64 * (first + u)))
 
 
-@_jit
+@jit
 def _bitplane_dot(runs, order, tiles, y):
     _bitplane_rows(runs, order, tiles, y, numpy.empty((0, 0), numpy.uint64),
                    numpy.empty(0, numpy.int32), numpy.empty(0, numpy.uint64))
 
 
-@_jit
+@jit
 def _bitplane_sign(runs, order, tiles, thresholds, falling, signs):
     _bitplane_rows(runs, order, tiles, numpy.empty((0, 0), numpy.int32), signs,
                    _padded(thresholds, 64 * falling.size, numpy.int32),

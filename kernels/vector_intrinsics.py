@@ -47,6 +47,14 @@ _VECTOR = ir.VectorType(_WORD, _LANES)
 _STEP = _LANES * _VECTORS
 _OCTETS = ir.VectorType(ir.IntType(8), TILE)
 
+# Two registers hold a table of 32 sums: the table product needs a processor
+# that can look up 16 of them at once.
+HAS_TABLES = _processor_has('avx512f')
+TABLE, GROUPS = 32, 6  # 6 groups of 5 bits in a word
+TABLE_ROWS = 5  # with the sums of 64 columns, 20 of 32 registers
+_SUMS = ir.VectorType(ir.FloatType(), 16)
+_INDICES = ir.VectorType(ir.IntType(32), 16)
+
 
 def _int(value):
     return ir.Constant(_WORD, value)
@@ -269,6 +277,90 @@ def _make_comparison(operator, absolute):
 # Words of 64 comparisons of floats, from an index on; false for NaN.
 is_at_least = intrinsic(_make_comparison('>=', absolute=False))
 has_magnitude = intrinsic(_make_comparison('==', absolute=True))
+
+
+@intrinsic
+def table_tile(typingctx, tables, words, first_word, stride, n_groups, sums,
+               first_sum, width):
+    """``sums[r, u] += sum_g tables[g, r, index[g, u]]`` for 64 columns u.
+
+    The tables are those of TABLE_ROWS rows. In ``words``, of 32 bits, the
+    lowest 5 of a word are the index into the first group's, the next 5 that
+    into the next one's; those of the 7th group are ``stride`` words further.
+    ``sums`` has rows of ``width``.
+    """
+    for array, dtype in ((tables, types.float32), (words, types.uint32),
+                         (sums, types.float32)):
+        if not (isinstance(array, types.Array) and array.layout == 'C'
+                and array.dtype == dtype):
+            raise errors.TypingError(
+                f'a contiguous array of {dtype} only, got {array}')
+
+    def codegen(context, builder, signature, args):
+        (tables, words, first_word, stride, n_groups, sums, first_sum,
+         width) = args
+        tables_type, words_type, _, _, _, sums_type, _, _ = signature.args
+        lanes = _SUMS.count
+        vectors = range(TILE // lanes)
+        rows = range(TABLE_ROWS)
+        tables = _address(context, builder, tables_type, tables, _int(0),
+                          _SUMS)
+        look_up = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_SUMS, [_SUMS, _INDICES, _SUMS]),
+            'llvm.x86.avx512.vpermi2var.ps.512')
+        addresses = [
+            _address(context, builder, sums_type, sums, builder.add(
+                first_sum, builder.add(builder.mul(width, _int(r)),
+                                       _int(v * lanes))), _SUMS)
+            for r in rows for v in vectors]
+        totals = [cgutils.alloca_once_value(
+            builder, builder.load(address, align=4)) for address in addresses]
+
+        def load_indices(word):
+            # Only the lowest 5 bits of each count.
+            first = builder.add(first_word, builder.mul(stride, word))
+            return [builder.load(_address(
+                context, builder, words_type, words,
+                builder.add(first, _int(v * lanes)), _INDICES), align=4)
+                for v in vectors]
+
+        def add_group(group, indices):
+            first = builder.mul(group, _int(TABLE_ROWS * TABLE // lanes))
+            for r in rows:
+                low, high = (builder.load(builder.gep(tables, [builder.add(
+                    first, _int(r * TABLE // lanes + part))]), align=4)
+                    for part in range(2))
+                for v in vectors:
+                    total = totals[r * len(vectors) + v]
+                    builder.store(builder.fadd(
+                        builder.load(total),
+                        builder.call(look_up, [low, indices[v], high])),
+                        total)
+
+        n_words = builder.udiv(n_groups, _int(GROUPS))
+        with cgutils.for_range(builder, n_words) as word:
+            indices = load_indices(word.index)
+            for g in range(GROUPS):
+                add_group(builder.add(builder.mul(word.index, _int(GROUPS)),
+                                      _int(g)),
+                          [builder.lshr(i, _constant(_INDICES, 5 * g))
+                           for i in indices])
+        rest = builder.mul(n_words, _int(GROUPS))
+        with builder.if_then(builder.icmp_unsigned('<', rest, n_groups)):
+            indices = [cgutils.alloca_once_value(builder, i)
+                       for i in load_indices(n_words)]
+            with cgutils.for_range(builder, n_groups, start=rest) as group:
+                add_group(group.index, [builder.load(i) for i in indices])
+                for i in indices:
+                    builder.store(builder.lshr(
+                        builder.load(i), _constant(_INDICES, 5)), i)
+        for address, total in zip(addresses, totals):
+            builder.store(builder.load(total), address, align=4)
+        return context.get_dummy_value()
+
+    index = types.int64
+    return types.void(tables, words, index, index, index, sums, index,
+                      index), codegen
 
 
 @intrinsic

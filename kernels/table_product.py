@@ -1,0 +1,249 @@
+"""Matrix products of real numbers and signs, by sums looked up in tables.
+
+Of 5 numbers, 5 signs can make 32 sums. They are computed once, for each group
+of 5 numbers in a row, and fit two registers of a processor with AVX-512, which
+then looks up the sums for 16 columns of signs by one instruction: that and an
+addition take the place of 5 multiply-adds. In a training these are the
+products of the backward, where the weights or the activations are signs, and
+that of the first layer's forward. Where signs may be zero as well, as
+activations after dropout, 3 of them make 27 sums.
+
+The idea is the "method of the four Russians": V. Arlazarov, E. Dinic, M.
+Kronrod, I. Faradzev, "On economical construction of the transitive closure of
+a directed graph", 1970.
+
+The sums are in another order than a BLAS library's, so that results differ
+within rounding; they depend on nothing but the values. Float32 only.
+"""
+import numpy
+
+from kernels.jit import jit
+from kernels.threads import n_own, run_in_threads
+from kernels.vector_intrinsics import (
+    GROUPS, HAS_TABLES, TABLE, TABLE_ROWS, TILE, has_magnitude, is_at_least,
+    table_tile)
+
+# Words of indices whose tables are made at once, 23 kB of them for TABLE_ROWS
+# rows: they stay in the first-level cache.
+_WORDS = 6
+
+# Numbers, and lookups, for which a thread is woken: some 50 us.
+_PACKING = 1 << 17
+_LOOKUPS = 1 << 21
+
+# digits[i, e] is what entry e of a table takes of the i-th number of a group.
+_ENTRIES = numpy.arange(TABLE)
+_BINARY = numpy.where(_ENTRIES >> numpy.arange(5)[:, None] & 1, 1, -1).astype(
+    numpy.float32)
+_TERNARY = numpy.where(
+    numpy.arange(5)[:, None] < 3,
+    _ENTRIES // 3 ** numpy.arange(5)[:, None] % 3 - 1, 0).astype(numpy.float32)
+
+
+@jit
+def _pack_binary(b, magnitude, words):
+    """Packs 30 rows of +- the magnitude into a row of words.
+
+    Returns whether there are no other values.
+    """
+    zero = b.dtype.type(0)
+    words[:] = 0
+    for i in range(len(b)):
+        k, place = i // (5 * GROUPS), numpy.uint32(i % (5 * GROUPS))
+        n_others = 0
+        for j in range(b.shape[1]):
+            words[k, j] |= numpy.uint32(b[i, j] > zero) << place
+            n_others += abs(b[i, j]) != magnitude
+        if n_others:
+            return False
+    return True
+
+
+@jit
+def _pack_ternary(b, magnitude, words):
+    """Packs 18 rows of 0 and +- the magnitude into a row of words.
+
+    Returns whether there are no other values.
+    """
+    zero = b.dtype.type(0)
+    words[:] = 0
+    for i in range(len(b)):
+        k, place = i // (3 * GROUPS), i % (3 * GROUPS)
+        weight = numpy.uint32(3 ** (place % 3) << 5 * (place // 3))
+        n_others = 0
+        for j in range(b.shape[1]):
+            # Not below 0, and above it: 0, 1 or 2.
+            digit = (numpy.uint32(b[i, j] >= zero)
+                     + numpy.uint32(b[i, j] > zero))
+            words[k, j] += digit * weight
+            n_others += not (abs(b[i, j]) == magnitude or b[i, j] == zero)
+        if n_others:
+            return False
+    return True
+
+
+@jit
+def _pack_rows(b, first, last, words):
+    """Packs rows of +-1 into columns of words.
+
+    Returns whether there are no other values.
+    """
+    n = b.shape[1]
+    one, zero = b.dtype.type(1), b.dtype.type(0)
+    flat = b.reshape(-1)
+    full = numpy.uint64(5 * GROUPS)
+    mask = (numpy.uint64(1) << full) - numpy.uint64(1)
+    for j in range(first, last):
+        waiting, n_waiting, k = numpy.uint64(0), numpy.uint64(0), 0
+        for start in range(0, n, 64):
+            at = j * n + start
+            if start + 64 <= n:
+                n_bits = numpy.uint64(64)
+                bits = is_at_least(flat, at, zero)
+                is_covered = has_magnitude(flat, at, one) == ~numpy.uint64(0)
+            else:
+                n_bits = numpy.uint64(n - start)
+                bits, is_covered = numpy.uint64(0), True
+                for i in range(n - start):
+                    bits |= (numpy.uint64(flat[at + i] >= zero)
+                             << numpy.uint64(i))
+                    is_covered &= abs(flat[at + i]) == one
+            if not is_covered:
+                return False
+            while n_waiting + n_bits >= full:
+                words[k, j] = (waiting | bits << n_waiting) & mask
+                k += 1
+                bits >>= full - n_waiting
+                n_bits -= full - n_waiting
+                waiting = n_waiting = numpy.uint64(0)
+            waiting |= bits << n_waiting
+            n_waiting += n_bits
+        if n_waiting:
+            words[k, j] = waiting
+    return True
+
+
+@jit
+def _make_tables(a, first, start, n_groups, span, digits, tables):
+    """Writes those of TABLE_ROWS rows, beyond the edges those of zeros."""
+    n_rows, n = a.shape
+    numbers = numpy.zeros(5, a.dtype)
+    for g in range(n_groups):
+        k = start + g * span
+        for r in range(TABLE_ROWS):
+            i = first + r
+            for s in range(span):
+                numbers[s] = (
+                    a[i, k + s] if i < n_rows and k + s < n else 0)
+            at = (g * TABLE_ROWS + r) * TABLE
+            a0, a1, a2, a3, a4 = (numbers[0], numbers[1], numbers[2],
+                                  numbers[3], numbers[4])
+            for e in range(TABLE):
+                tables[at + e] = (
+                    (a0 * digits[0, e] + a1 * digits[1, e])
+                    + (a2 * digits[2, e] + a3 * digits[3, e])
+                    + a4 * digits[4, e])
+
+
+@jit
+def _multiply(a, words, span, digits, y):
+    n_rows, n_columns = y.shape
+    n = a.shape[1]
+    width = words.shape[1]
+    tables = numpy.empty(_WORDS * GROUPS * TABLE_ROWS * TABLE, numpy.float32)
+    sums = numpy.empty(TABLE_ROWS * width, numpy.float32)
+    for first in range(0, n_rows, TABLE_ROWS):
+        sums[:] = 0
+        for word in range(0, len(words), _WORDS):
+            start = word * GROUPS * span
+            n_groups = min(_WORDS * GROUPS, (n - start + span - 1) // span)
+            _make_tables(a, first, start, n_groups, span, digits, tables)
+            for j in range(0, width, TILE):
+                table_tile(tables, words, word * width + j, width, n_groups,
+                           sums, j, width)
+        for r in range(min(TABLE_ROWS, n_rows - first)):
+            for j in range(n_columns):
+                y[first + r, j] = sums[r * width + j]
+
+
+def _is_covered(a, b, n_columns):
+    return (HAS_TABLES and a.dtype == b.dtype == numpy.float32
+            and a.dtype.isnative and b.flags.c_contiguous and b.size
+            and len(a) >= TABLE_ROWS and n_columns >= TILE)
+
+
+def _empty_words(n, span, n_columns):
+    return numpy.empty(
+        (-(-n // (span * GROUPS)), -(-n_columns // TILE) * TILE),
+        numpy.uint32)
+
+
+def _run(a, words, span, digits, n_columns):
+    y = numpy.empty((len(a), n_columns), numpy.float32)
+
+    def multiply(blocks):
+        rows = slice(blocks.start * TABLE_ROWS, blocks.stop * TABLE_ROWS)
+        _multiply(numpy.ascontiguousarray(a[rows]), words, span, digits,
+                  y[rows])
+
+    run_in_threads(multiply, -(-len(a) // TABLE_ROWS),
+                   n_own(len(a) * words.size * GROUPS, _LOOKUPS))
+    return y
+
+
+def _pack(b, magnitude, kernel, span):
+    """Returns b as words, or ``None`` where its values are others."""
+    words = _empty_words(len(b), span, b.shape[1])
+    step = span * GROUPS
+    results = []
+
+    def pack(part):
+        rows = slice(step * part.start, step * part.stop)
+        results.append(kernel(b[rows], magnitude, words[part]))
+
+    run_in_threads(pack, len(words), n_own(b.size, _PACKING))
+    return words if all(results) else None
+
+
+def dot(a, b):
+    """Returns ``a b``, or ``None`` where this module does not cover it.
+
+    Args:
+        a (numpy.ndarray): Float32 matrix of shape (N, K), any numbers.
+        b (numpy.ndarray): Float32 matrix of shape (K, M) whose values are
+            +-c, or 0 and +-c, for any c.
+
+    """
+    if not _is_covered(a, b, b.shape[1]):
+        return None
+    # A look at one row tells real numbers right away.
+    row = numpy.abs(b[0])
+    magnitude = row.max()
+    if not (numpy.isfinite(magnitude) and magnitude > 0
+            and ((row == magnitude) | (row == 0)).all()):
+        return None
+    for kernel, span, digits in ((_pack_binary, 5, _BINARY),
+                                 (_pack_ternary, 3, _TERNARY)):
+        words = _pack(b, magnitude, kernel, span)
+        if words is not None:
+            return _run(a, words, span, magnitude * digits, b.shape[1])
+    return None
+
+
+def dot_transposed(a, b):
+    """Returns ``a b^T``, or ``None`` where this module does not cover it.
+
+    Args:
+        a (numpy.ndarray): Float32 matrix of shape (N, K), any numbers.
+        b (numpy.ndarray): Float32 matrix of shape (M, K) of +-1.
+
+    """
+    if not _is_covered(a, b, len(b)):
+        return None
+    words = _empty_words(b.shape[1], 5, len(b))
+    results = []
+    run_in_threads(
+        lambda rows: results.append(
+            _pack_rows(b, rows.start, rows.stop, words)),
+        len(b), n_own(b.size, _PACKING))
+    return _run(a, words, 5, _BINARY, len(b)) if all(results) else None
