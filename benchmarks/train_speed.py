@@ -39,6 +39,10 @@ VARIANTS = {
     'torch-compiled': 'PyTorch, compiled, fused Adam',
     'products': 'the matrix products alone',
 }
+# The project with other quantizers of weights and activations.
+QUANTIZERS = ['stochastic', 'linear:2', 'linear:4', 'log:2', 'log:4', 'none']
+DEFAULT_VARIANTS = list(VARIANTS)
+VARIANTS.update({name: name for name in QUANTIZERS})
 EVALUATION_BATCHSIZE = 1000
 TOLERANCE = 1e-5
 
@@ -61,17 +65,21 @@ class ProjectVariant:
     """What train_mnist.py runs."""
 
     context = staticmethod(kernels.own_cores)
+    quantizer = 'binary'
 
     def __init__(self, args, data):
         from chainer import training
 
         import array_iterator
+        import quantizers
         from exact_evaluator import ExactEvaluator
         from fused_adam import FusedAdam
         from net import MnistMLP
         from weight_clip import WeightClip
-        self.model = L.Classifier(
-            MnistMLP(784, args.unit, 10, n_hidden=args.layers))
+        quantizer = quantizers.parse(self.quantizer)
+        self.model = L.Classifier(MnistMLP(
+            784, args.unit, 10, n_hidden=args.layers,
+            weight_quantizer=quantizer, activation_quantizer=quantizer))
         self.optimizer = FusedAdam().setup(self.model)
         self.optimizer.add_hook(WeightClip())
         train, test = data
@@ -340,7 +348,9 @@ class ProductsVariant:
 CLASSES = {
     'project': ProjectVariant, 'project-numpy': ProjectNumpyVariant,
     'chainer': ChainerVariant, 'torch': TorchVariant,
-    'torch-compiled': TorchCompiledVariant, 'products': ProductsVariant}
+    'torch-compiled': TorchCompiledVariant, 'products': ProductsVariant,
+    **{name: type('QuantizerVariant', (ProjectVariant,), {'quantizer': name})
+       for name in QUANTIZERS}}
 
 
 def blas_description():
@@ -419,11 +429,11 @@ class Worker:
 
 
 def check(workers):
-    """Ends the program unless all variants compute the same step."""
+    """Ends the program unless all binary variants compute the same step."""
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, worker in workers.items():
-            if name != 'products':
+            if name not in ('products', *QUANTIZERS):
                 path = os.path.join(folder, f'{name}.npz')
                 worker('step', path)
                 with numpy.load(path) as f:
@@ -512,7 +522,7 @@ def parse_args(argv=None):
                         help='share of the epoch to train in a round, for '
                              'networks that take long')
     parser.add_argument('--variants', nargs='+', choices=VARIANTS,
-                        default=list(VARIANTS), metavar='NAME',
+                        default=DEFAULT_VARIANTS, metavar='NAME',
                         help='some of ' + ', '.join(VARIANTS))
     parser.add_argument('--save', metavar='FILE',
                         help='write the medians as JSON, for the README')

@@ -134,18 +134,21 @@ def within(name):
 
 def bits():
     """Returns the table of test errors for each pair of quantizers."""
+    path = FOLDER / 'quantizer_speed.json'
+    speed = read_log(path) if path.exists() else {}
+    speed['binary'] = speed.get('this project')
     rows = []
     for name, quantizer in BITS.items():
         logs = read_runs(name)[:3]
         if not logs:
             continue
-        seconds = [log[-1]['elapsed_time'] / len(log) for log in logs]
+        seconds = speed.get(quantizer)
         rows.append([
             f'`{quantizer}`', str(len(logs)),
             plus_minus([error(log[-1]) for log in logs], 2) + ' %',
             plus_minus([100 * (1 - log[-1]['main/accuracy'])
                         for log in logs], 2) + ' %',
-            f'{statistics.median(seconds):.1f}'])
+            f'{seconds:.2f}' if seconds else ''])
     return markdown(['weights and activations', 'seeds', 'test error',
                      'training error', 's/epoch'], rows)
 

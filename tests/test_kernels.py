@@ -92,7 +92,7 @@ def test_binary_dot_of_dropped_out_values_is_the_exact_product(
 
 @needs_numba
 @pytest.mark.parametrize('value', [0, -0.0, 0.5, numpy.nan, numpy.inf,
-                                   numpy.nextafter(numpy.float32(1), 2)])
+                                   1 + 2. ** -23])
 @pytest.mark.parametrize('position', [(0, 0), (19, 0), (7, 100), (19, 129)])
 @pytest.mark.parametrize('side', [0, 1])
 def test_binary_dot_of_any_other_value_is_the_ordinary_product(

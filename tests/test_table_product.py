@@ -1,0 +1,152 @@
+import numpy
+import pytest
+
+import kernels
+from conftest import needs_numba, numba_kernels
+from kernels import numpy_kernels, threads
+
+if numba_kernels is not None:
+    from kernels import table_product
+    has_tables = table_product.HAS_TABLES
+else:
+    has_tables = False
+
+pytestmark = [needs_numba, pytest.mark.skipif(
+    not has_tables, reason='needs a processor with AVX-512')]
+
+# Of rows, of summands, of columns: one more and one less than what a word, a
+# block of tables and a tile hold.
+SHAPES = [(5, 1, 64), (5, 4, 65), (6, 5, 64), (9, 17, 100), (10, 18, 127),
+          (11, 19, 128), (12, 29, 129), (13, 30, 64), (14, 31, 191),
+          (100, 64, 64), (15, 107, 64), (16, 108, 200), (17, 109, 65),
+          (20, 179, 64), (21, 180, 70), (22, 181, 64), (100, 784, 250),
+          (250, 100, 784)]
+SIGNS = {'binary': [-1, 1], 'ternary': [-1, 0, 1], 'minus': [-1],
+         'zero or plus': [0, 1]}
+
+
+def integers(shape, random):
+    """Float32 numbers whose sums are exact in each order."""
+    return random.randint(-9, 10, shape).astype(numpy.float32)
+
+
+def signs(shape, random, values=(-1, 1)):
+    b = random.choice(values, shape).astype(numpy.float32)
+    b[0, 0] = values[-1]  # not all are zero
+    return b
+
+
+@pytest.fixture(params=[1, 2, 3])
+def some_threads(request, monkeypatch):
+    """Makes threads of even the smallest work, on however few cores."""
+    monkeypatch.setattr(threads, 'n_threads', lambda: request.param)
+    monkeypatch.setattr(table_product, 'n_own', lambda work, least:
+                        request.param)
+
+
+@pytest.mark.parametrize('values', SIGNS.values(), ids=SIGNS)
+@pytest.mark.parametrize('shape', SHAPES)
+def test_dot_is_the_exact_product_of_integers(
+        some_threads, shape, values, random):
+    n, k, m = shape
+    a, b = integers((n, k), random), signs((k, m), random, values)
+    expected = a.astype(int).dot(b.astype(int))
+    for scale in 1, .25, 3:
+        y = table_product.dot(a, numpy.float32(scale) * b)
+        assert y.dtype == numpy.float32
+        assert y.flags.c_contiguous
+        numpy.testing.assert_array_equal(y, scale * expected)
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+def test_dot_transposed_is_the_exact_product_of_integers(
+        some_threads, shape, random):
+    n, k, m = shape
+    a, b = integers((n, k), random), signs((m, k), random)
+    y = table_product.dot_transposed(a, b)
+    assert y.dtype == numpy.float32
+    numpy.testing.assert_array_equal(y, a.astype(int).dot(b.T.astype(int)))
+
+
+@pytest.mark.parametrize('values', SIGNS.values(), ids=SIGNS)
+def test_the_product_of_real_numbers_is_as_exact_as_numpys(values, random):
+    a = random.standard_normal((50, 1000)).astype(numpy.float32)
+    b = signs((1000, 200), random, values)
+    expected = a.astype(float).dot(b)
+    tolerance = 4 * abs(numpy_kernels.dot(a, b) - expected).max()
+    assert abs(table_product.dot(a, b) - expected).max() < tolerance
+    if values == SIGNS['binary']:
+        y = table_product.dot_transposed(a, b.T.copy())
+        assert abs(y - expected).max() < tolerance
+
+
+def test_a_transposed_left_side_gives_the_same_bits(random):
+    a = random.standard_normal((100, 70)).astype(numpy.float32)
+    b = signs((100, 130), random)
+    numpy.testing.assert_array_equal(
+        table_product.dot(a.T, b), table_product.dot(a.T.copy(), b))
+
+
+@pytest.mark.parametrize('value', [.5, numpy.nan, numpy.inf, -numpy.inf,
+                                   1 + 2. ** -23])
+@pytest.mark.parametrize('position', [(0, 0), (0, 99), (29, 64), (37, 99)])
+@pytest.mark.parametrize('values', [[-1, 1], [-1, 0, 1]])
+def test_other_values_than_signs_are_left_to_numpy(
+        value, position, values, random):
+    a, b = integers((40, 38), random), signs((38, 100), random, values)
+    b[position] = value
+    assert table_product.dot(a, b) is None
+    with numpy.errstate(invalid='ignore'):
+        numpy.testing.assert_array_equal(
+            numba_kernels.dot(a, b), numpy_kernels.dot(a, b))
+
+
+@pytest.mark.parametrize('value', [0, -0., .5, -2, numpy.nan, numpy.inf])
+@pytest.mark.parametrize('position', [(0, 0), (99, 0), (29, 64), (99, 99)])
+def test_other_weights_than_signs_are_left_to_numpy(value, position, random):
+    a, b = integers((40, 100), random), signs((100, 100), random)
+    b[position] = value
+    assert table_product.dot_transposed(a, b) is None
+    with numpy.errstate(invalid='ignore'):
+        numpy.testing.assert_array_equal(
+            numba_kernels.binary_dot(a, b), numpy_kernels.binary_dot(a, b))
+
+
+def test_minus_zero_is_zero(random):
+    a, b = integers((10, 40), random), signs((40, 70), random, [-1, 0, 1])
+    minus = numpy.where(b == 0, numpy.float32(-0.), b)
+    numpy.testing.assert_array_equal(
+        table_product.dot(a, minus), table_product.dot(a, b))
+
+
+@pytest.mark.parametrize('value', [numpy.nan, numpy.inf])
+@pytest.mark.parametrize('values', [[-1, 1], [-1, 0, 1]])
+def test_a_number_that_is_not_finite_reaches_its_row_and_no_other(
+        value, values, random):
+    a, b = integers((40, 38), random), signs((38, 100), random, values)
+    a[7, 20] = value
+    y = table_product.dot(a, b)
+    assert not numpy.isfinite(y[7, b[20] != 0]).any()
+    rows = numpy.arange(40) != 7
+    numpy.testing.assert_array_equal(y[rows], a[rows].dot(b))
+
+
+def test_dtypes_layouts_and_sizes_that_it_does_not_cover(random):
+    a, b = integers((40, 38), random), signs((38, 100), random)
+    for left, right in ((a.astype(float), b.astype(float)),
+                        (a, b.astype(float)), (a, numpy.asfortranarray(b)),
+                        (a[:4], b), (a, b[:, :63].copy()), (a[:, :0], b[:0])):
+        assert table_product.dot(left, right) is None
+        numpy.testing.assert_array_equal(
+            numba_kernels.dot(left, right), left.dot(right))
+
+
+def test_training_takes_it_forward_and_backward(monkeypatch, random):
+    monkeypatch.setattr(numpy_kernels, 'dot', None)
+    monkeypatch.setattr(numpy_kernels, 'binary_dot', None)
+    x, W, gy = (integers((100, 784), random), signs((200, 784), random),
+                integers((100, 200), random))
+    numpy.testing.assert_array_equal(kernels.binary_dot(x, W), x.dot(W.T))
+    numpy.testing.assert_array_equal(kernels.dot(gy, W), gy.dot(W))
+    q = signs((100, 784), random)
+    numpy.testing.assert_array_equal(kernels.dot(gy.T, q), gy.T.dot(q))
