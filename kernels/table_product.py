@@ -6,38 +6,45 @@ then looks up the sums for 16 columns of signs by one instruction: that and an
 addition take the place of 5 multiply-adds. In a training these are the
 products of the backward, where the weights or the activations are signs, and
 that of the first layer's forward. Where signs may be zero as well, as
-activations after dropout, 3 of them make 27 sums.
+activations after dropout, 3 of them make 27 sums. A processor with AVX2 looks
+up one of 8 sums of 3 numbers, for 8 columns.
 
 The idea is the "method of the four Russians": V. Arlazarov, E. Dinic, M.
 Kronrod, I. Faradzev, "On economical construction of the transitive closure of
 a directed graph", 1970.
 
 The sums are in another order than a BLAS library's, so that results differ
-within rounding; they depend on nothing but the values. Float32 only.
+within rounding; they depend on nothing but the values and the processor's
+kind. Float32 only.
 """
 import numpy
 
 from kernels.jit import jit
 from kernels.threads import n_own, run_in_threads
 from kernels.vector_intrinsics import (
-    GROUPS, HAS_TABLES, TABLE, TABLE_ROWS, TILE, has_magnitude, is_at_least,
-    table_tile)
+    TABLE, TABLE_BITS, TABLE_COLUMNS, TABLE_ROWS, TILE, has_magnitude,
+    is_at_least, table_tile)
 
-# Words of indices whose tables are made at once, 23 kB of them for TABLE_ROWS
-# rows: they stay in the first-level cache.
+# Words of indices whose tables are made at once: with TABLE_ROWS rows they
+# stay in the first-level cache (23 kB with AVX-512, 10 kB with AVX2).
 _WORDS = 6
+
+# Of signs a word holds 30, whether 5 or 3 are an index; of those that may be
+# zero 18, 3 of which are an index of 5 bits.
+_GROUPS = 32 // TABLE_BITS if TABLE_BITS else 0
+_BINARY_ROWS, _TERNARY_ROWS = 30, 18
 
 # Numbers, and lookups, for which a thread is woken: some 50 us.
 _PACKING = 1 << 17
 _LOOKUPS = 1 << 21
 
 # digits[i, e] is what entry e of a table takes of the i-th number of a group.
-_ENTRIES = numpy.arange(TABLE)
-_BINARY = numpy.where(_ENTRIES >> numpy.arange(5)[:, None] & 1, 1, -1).astype(
-    numpy.float32)
+_ENTRIES, _PLACES = numpy.arange(TABLE), numpy.arange(5)[:, None]
+_BINARY = numpy.where(
+    _PLACES < TABLE_BITS, 2 * (_ENTRIES >> _PLACES & 1) - 1,
+    0).astype(numpy.float32)
 _TERNARY = numpy.where(
-    numpy.arange(5)[:, None] < 3,
-    _ENTRIES // 3 ** numpy.arange(5)[:, None] % 3 - 1, 0).astype(numpy.float32)
+    _PLACES < 3, _ENTRIES // 3 ** _PLACES % 3 - 1, 0).astype(numpy.float32)
 
 
 @jit
@@ -49,7 +56,7 @@ def _pack_binary(b, magnitude, words):
     zero = b.dtype.type(0)
     words[:] = 0
     for i in range(len(b)):
-        k, place = i // (5 * GROUPS), numpy.uint32(i % (5 * GROUPS))
+        k, place = i // _BINARY_ROWS, numpy.uint32(i % _BINARY_ROWS)
         n_others = 0
         for j in range(b.shape[1]):
             words[k, j] |= numpy.uint32(b[i, j] > zero) << place
@@ -68,7 +75,7 @@ def _pack_ternary(b, magnitude, words):
     zero = b.dtype.type(0)
     words[:] = 0
     for i in range(len(b)):
-        k, place = i // (3 * GROUPS), i % (3 * GROUPS)
+        k, place = i // _TERNARY_ROWS, i % _TERNARY_ROWS
         weight = numpy.uint32(3 ** (place % 3) << 5 * (place // 3))
         n_others = 0
         for j in range(b.shape[1]):
@@ -91,7 +98,7 @@ def _pack_rows(b, first, last, words):
     n = b.shape[1]
     one, zero = b.dtype.type(1), b.dtype.type(0)
     flat = b.reshape(-1)
-    full = numpy.uint64(5 * GROUPS)
+    full = numpy.uint64(_BINARY_ROWS)
     mask = (numpy.uint64(1) << full) - numpy.uint64(1)
     for j in range(first, last):
         waiting, n_waiting, k = numpy.uint64(0), numpy.uint64(0), 0
@@ -124,25 +131,20 @@ def _pack_rows(b, first, last, words):
 
 
 @jit
-def _make_tables(a, first, start, n_groups, span, digits, tables):
-    """Writes those of TABLE_ROWS rows, beyond the edges those of zeros."""
-    n_rows, n = a.shape
-    numbers = numpy.zeros(5, a.dtype)
-    for g in range(n_groups):
-        k = start + g * span
+def _make_tables(numbers, start, n_groups, span, digits, tables):
+    """Writes those of TABLE_ROWS rows of numbers."""
+    at = 0
+    for k in range(start, start + n_groups * span, span):
         for r in range(TABLE_ROWS):
-            i = first + r
-            for s in range(span):
-                numbers[s] = (
-                    a[i, k + s] if i < n_rows and k + s < n else 0)
-            at = (g * TABLE_ROWS + r) * TABLE
-            a0, a1, a2, a3, a4 = (numbers[0], numbers[1], numbers[2],
-                                  numbers[3], numbers[4])
+            a0, a1, a2, a3, a4 = (
+                numbers[r, k], numbers[r, k + 1], numbers[r, k + 2],
+                numbers[r, k + 3], numbers[r, k + 4])
             for e in range(TABLE):
                 tables[at + e] = (
                     (a0 * digits[0, e] + a1 * digits[1, e])
                     + (a2 * digits[2, e] + a3 * digits[3, e])
                     + a4 * digits[4, e])
+            at += TABLE
 
 
 @jit
@@ -150,31 +152,37 @@ def _multiply(a, words, span, digits, y):
     n_rows, n_columns = y.shape
     n = a.shape[1]
     width = words.shape[1]
-    tables = numpy.empty(_WORDS * GROUPS * TABLE_ROWS * TABLE, numpy.float32)
+    # Rows of zeros beyond the last one, and zeros beyond its end: a group has
+    # 5 numbers, of which the digits may count 3.
+    numbers = numpy.zeros((TABLE_ROWS, n + 2 * len(digits)), numpy.float32)
+    tables = numpy.empty(_WORDS * _GROUPS * TABLE_ROWS * TABLE, numpy.float32)
     sums = numpy.empty(TABLE_ROWS * width, numpy.float32)
     for first in range(0, n_rows, TABLE_ROWS):
+        n_left = min(TABLE_ROWS, n_rows - first)
+        numbers[n_left:] = 0
+        numbers[:n_left, :n] = a[first:first + n_left]
         sums[:] = 0
         for word in range(0, len(words), _WORDS):
-            start = word * GROUPS * span
-            n_groups = min(_WORDS * GROUPS, (n - start + span - 1) // span)
-            _make_tables(a, first, start, n_groups, span, digits, tables)
-            for j in range(0, width, TILE):
+            start = word * _GROUPS * span
+            n_groups = min(_WORDS * _GROUPS, (n - start + span - 1) // span)
+            _make_tables(numbers, start, n_groups, span, digits, tables)
+            for j in range(0, width, TABLE_COLUMNS):
                 table_tile(tables, words, word * width + j, width, n_groups,
                            sums, j, width)
-        for r in range(min(TABLE_ROWS, n_rows - first)):
+        for r in range(n_left):
             for j in range(n_columns):
                 y[first + r, j] = sums[r * width + j]
 
 
 def _is_covered(a, b, n_columns):
-    return (HAS_TABLES and a.dtype == b.dtype == numpy.float32
+    return (TABLE_BITS and a.dtype == b.dtype == numpy.float32
             and a.dtype.isnative and b.flags.c_contiguous and b.size
             and len(a) >= TABLE_ROWS and n_columns >= TILE)
 
 
-def _empty_words(n, span, n_columns):
+def _empty_words(n, n_columns, rows):
     return numpy.empty(
-        (-(-n // (span * GROUPS)), -(-n_columns // TILE) * TILE),
+        (-(-n // rows), -(-n_columns // TABLE_COLUMNS) * TABLE_COLUMNS),
         numpy.uint32)
 
 
@@ -187,19 +195,18 @@ def _run(a, words, span, digits, n_columns):
                   y[rows])
 
     run_in_threads(multiply, -(-len(a) // TABLE_ROWS),
-                   n_own(len(a) * words.size * GROUPS, _LOOKUPS))
+                   n_own(len(a) * words.size * _GROUPS, _LOOKUPS))
     return y
 
 
-def _pack(b, magnitude, kernel, span):
+def _pack(b, magnitude, kernel, rows):
     """Returns b as words, or ``None`` where its values are others."""
-    words = _empty_words(len(b), span, b.shape[1])
-    step = span * GROUPS
+    words = _empty_words(*b.shape, rows)
     results = []
 
     def pack(part):
-        rows = slice(step * part.start, step * part.stop)
-        results.append(kernel(b[rows], magnitude, words[part]))
+        results.append(kernel(b[rows * part.start:rows * part.stop],
+                              magnitude, words[part]))
 
     run_in_threads(pack, len(words), n_own(b.size, _PACKING))
     return words if all(results) else None
@@ -211,7 +218,7 @@ def dot(a, b):
     Args:
         a (numpy.ndarray): Float32 matrix of shape (N, K), any numbers.
         b (numpy.ndarray): Float32 matrix of shape (K, M) whose values are
-            +-c, or 0 and +-c, for any c.
+            +-c or, with AVX-512, 0 and +-c, for any c.
 
     """
     if not _is_covered(a, b, b.shape[1]):
@@ -222,11 +229,14 @@ def dot(a, b):
     if not (numpy.isfinite(magnitude) and magnitude > 0
             and ((row == magnitude) | (row == 0)).all()):
         return None
-    for kernel, span, digits in ((_pack_binary, 5, _BINARY),
-                                 (_pack_ternary, 3, _TERNARY)):
-        words = _pack(b, magnitude, kernel, span)
-        if words is not None:
-            return _run(a, words, span, magnitude * digits, b.shape[1])
+    words = _pack(b, magnitude, _pack_binary, _BINARY_ROWS)
+    if words is not None:
+        return _run(a, words, TABLE_BITS, magnitude * _BINARY, b.shape[1])
+    if TABLE < 27:
+        return None
+    words = _pack(b, magnitude, _pack_ternary, _TERNARY_ROWS)
+    if words is not None:
+        return _run(a, words, 3, magnitude * _TERNARY, b.shape[1])
     return None
 
 
@@ -240,10 +250,12 @@ def dot_transposed(a, b):
     """
     if not _is_covered(a, b, len(b)):
         return None
-    words = _empty_words(b.shape[1], 5, len(b))
+    words = _empty_words(b.shape[1], len(b), _BINARY_ROWS)
     results = []
     run_in_threads(
         lambda rows: results.append(
             _pack_rows(b, rows.start, rows.stop, words)),
         len(b), n_own(b.size, _PACKING))
-    return _run(a, words, 5, _BINARY, len(b)) if all(results) else None
+    if not all(results):
+        return None
+    return _run(a, words, TABLE_BITS, _BINARY, len(b))

@@ -47,13 +47,21 @@ _VECTOR = ir.VectorType(_WORD, _LANES)
 _STEP = _LANES * _VECTORS
 _OCTETS = ir.VectorType(ir.IntType(8), TILE)
 
-# Two registers hold a table of 32 sums: the table product needs a processor
-# that can look up 16 of them at once.
-HAS_TABLES = _processor_has('avx512f')
-TABLE, GROUPS = 32, 6  # 6 groups of 5 bits in a word
-TABLE_ROWS = 5  # with the sums of 64 columns, 20 of 32 registers
-_SUMS = ir.VectorType(ir.FloatType(), 16)
-_INDICES = ir.VectorType(ir.IntType(32), 16)
+# The table product looks up as many sums at once as a register holds. A table
+# fills two registers or one: 5 or 3 bits choose one of its sums.
+if _processor_has('avx512f'):
+    TABLE_BITS, _TABLE_REGISTERS, _TABLE_LANES, _TABLE_VECTORS = 5, 2, 16, 4
+    _LOOK_UP = 'llvm.x86.avx512.vpermi2var.ps.512'
+elif _processor_has('avx2'):
+    TABLE_BITS, _TABLE_REGISTERS, _TABLE_LANES, _TABLE_VECTORS = 3, 1, 8, 2
+    _LOOK_UP = 'llvm.x86.avx2.permps'
+else:
+    TABLE_BITS, _TABLE_REGISTERS, _TABLE_LANES, _TABLE_VECTORS = 0, 0, 1, 1
+TABLE = 2 ** TABLE_BITS
+TABLE_ROWS = 5  # with the sums of 64 or 16 columns, 20 of 32 or 10 of 16
+TABLE_COLUMNS = _TABLE_VECTORS * _TABLE_LANES
+_SUMS = ir.VectorType(ir.FloatType(), _TABLE_LANES)
+_INDICES = ir.VectorType(ir.IntType(32), _TABLE_LANES)
 
 
 def _int(value):
@@ -282,12 +290,12 @@ has_magnitude = intrinsic(_make_comparison('==', absolute=True))
 @intrinsic
 def table_tile(typingctx, tables, words, first_word, stride, n_groups, sums,
                first_sum, width):
-    """``sums[r, u] += sum_g tables[g, r, index[g, u]]`` for 64 columns u.
+    """``sums[r, u] += sum_g tables[g, r, index[g, u]]``, TABLE_COLUMNS of u.
 
     The tables are those of TABLE_ROWS rows. In ``words``, of 32 bits, the
-    lowest 5 of a word are the index into the first group's, the next 5 that
-    into the next one's; those of the 7th group are ``stride`` words further.
-    ``sums`` has rows of ``width``.
+    lowest TABLE_BITS of a word are the index into the first group's, the next
+    ones that into the next group's; what no longer fits is ``stride`` words
+    further. ``sums`` has rows of ``width``.
     """
     for array, dtype in ((tables, types.float32), (words, types.uint32),
                          (sums, types.float32)):
@@ -300,52 +308,52 @@ def table_tile(typingctx, tables, words, first_word, stride, n_groups, sums,
         (tables, words, first_word, stride, n_groups, sums, first_sum,
          width) = args
         tables_type, words_type, _, _, _, sums_type, _, _ = signature.args
-        lanes = _SUMS.count
-        vectors = range(TILE // lanes)
-        rows = range(TABLE_ROWS)
+        vectors, rows = range(_TABLE_VECTORS), range(TABLE_ROWS)
+        groups = 32 // TABLE_BITS  # in a word
         tables = _address(context, builder, tables_type, tables, _int(0),
                           _SUMS)
         look_up = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(_SUMS, [_SUMS, _INDICES, _SUMS]),
-            'llvm.x86.avx512.vpermi2var.ps.512')
+            builder.module, ir.FunctionType(_SUMS, [
+                _SUMS, _INDICES, _SUMS][:1 + _TABLE_REGISTERS]), _LOOK_UP)
         addresses = [
             _address(context, builder, sums_type, sums, builder.add(
                 first_sum, builder.add(builder.mul(width, _int(r)),
-                                       _int(v * lanes))), _SUMS)
+                                       _int(v * _TABLE_LANES))), _SUMS)
             for r in rows for v in vectors]
         totals = [cgutils.alloca_once_value(
             builder, builder.load(address, align=4)) for address in addresses]
 
         def load_indices(word):
-            # Only the lowest 5 bits of each count.
+            # Only the lowest bits of each count.
             first = builder.add(first_word, builder.mul(stride, word))
             return [builder.load(_address(
                 context, builder, words_type, words,
-                builder.add(first, _int(v * lanes)), _INDICES), align=4)
-                for v in vectors]
+                builder.add(first, _int(v * _TABLE_LANES)), _INDICES),
+                align=4) for v in vectors]
 
         def add_group(group, indices):
-            first = builder.mul(group, _int(TABLE_ROWS * TABLE // lanes))
+            first = builder.mul(group, _int(TABLE_ROWS * _TABLE_REGISTERS))
             for r in rows:
-                low, high = (builder.load(builder.gep(tables, [builder.add(
-                    first, _int(r * TABLE // lanes + part))]), align=4)
-                    for part in range(2))
+                table, *rest = (builder.load(builder.gep(
+                    tables, [builder.add(first, _int(
+                        r * _TABLE_REGISTERS + part))]), align=4)
+                    for part in range(_TABLE_REGISTERS))
                 for v in vectors:
-                    total = totals[r * len(vectors) + v]
+                    total = totals[r * _TABLE_VECTORS + v]
                     builder.store(builder.fadd(
                         builder.load(total),
-                        builder.call(look_up, [low, indices[v], high])),
+                        builder.call(look_up, [table, indices[v], *rest])),
                         total)
 
-        n_words = builder.udiv(n_groups, _int(GROUPS))
+        n_words = builder.udiv(n_groups, _int(groups))
         with cgutils.for_range(builder, n_words) as word:
             indices = load_indices(word.index)
-            for g in range(GROUPS):
-                add_group(builder.add(builder.mul(word.index, _int(GROUPS)),
-                                      _int(g)),
-                          [builder.lshr(i, _constant(_INDICES, 5 * g))
-                           for i in indices])
-        rest = builder.mul(n_words, _int(GROUPS))
+            for g in range(groups):
+                add_group(builder.add(builder.mul(word.index, _int(groups)),
+                                      _int(g)), indices)
+                indices = [builder.lshr(i, _constant(_INDICES, TABLE_BITS))
+                           for i in indices]
+        rest = builder.mul(n_words, _int(groups))
         with builder.if_then(builder.icmp_unsigned('<', rest, n_groups)):
             indices = [cgutils.alloca_once_value(builder, i)
                        for i in load_indices(n_words)]
@@ -353,7 +361,7 @@ def table_tile(typingctx, tables, words, first_word, stride, n_groups, sums,
                 add_group(group.index, [builder.load(i) for i in indices])
                 for i in indices:
                     builder.store(builder.lshr(
-                        builder.load(i), _constant(_INDICES, 5)), i)
+                        builder.load(i), _constant(_INDICES, TABLE_BITS)), i)
         for address, total in zip(addresses, totals):
             builder.store(builder.load(total), address, align=4)
         return context.get_dummy_value()
