@@ -14,13 +14,12 @@ import math
 
 import numpy
 
-from kernels import numpy_kernels, table_product
+from kernels import numpy_kernels, table_product, xnor_product
 from kernels.jit import jit
 from kernels.threads import n_own, n_threads, run_in_threads
 from kernels.vector_intrinsics import (
     OCTET_TILE, ROWS, ap2 as _nearest_power, at_least, bitplane_tile,
-    has_magnitude, is_at_least, masked_xnor_tile_row, masked_xnor_tile_rows,
-    popcount, xnor_tile_row, xnor_tile_rows)
+    xnor_tile_row, xnor_tile_rows)
 
 
 def _is_covered(*arrays):
@@ -134,82 +133,6 @@ def _batch_normalization_backward(x, gamma, gy, mean, inv_std, inv_n,
             x_hat = (x[i, j] - mean[j]) * inv_std[j]
             gx[i, j] = gamma[j] * inv_std[j] * (
                 gy[i, j] - (x_hat * ggamma[j] + gbeta[j]) * inv_n)
-
-
-@jit
-def _pack(x, start, n, magnitude):
-    """Returns n <= 64 values as words of their signs and of those not 0.
-
-    And whether all are of this magnitude or 0.
-    """
-    zero = x.dtype.type(0)
-    if n == 64:
-        mask = has_magnitude(x, start, magnitude)
-        zeros = has_magnitude(x, start, zero)
-        return (is_at_least(x, start, zero), mask,
-                mask | zeros == ~numpy.uint64(0))
-    word = mask = numpy.uint64(0)
-    is_covered = True
-    for j in range(n):
-        value = x[start + j]
-        bit = numpy.uint64(1) << numpy.uint64(j)
-        if value >= 0:
-            word |= bit
-        if abs(value) == magnitude:
-            mask |= bit
-        elif value != 0:
-            is_covered = False
-    return word, mask, is_covered
-
-
-@jit
-def _ternary_dot(x, W, magnitude, y):
-    """Writes ``x W^T`` to y, or returns False where the values are others.
-
-    Those of x have to be 0 or of the magnitude, those of W +-1.
-    """
-    n_rows, n_in = x.shape
-    n_out = len(W)
-    n_words = (n_in + 63) // 64
-    x, W = x.reshape(-1), W.reshape(-1)
-    one = W.dtype.type(1)
-    words = numpy.empty((n_rows, n_words), numpy.uint64)
-    masks = numpy.empty((n_rows, n_words), numpy.uint64)
-    n_active = numpy.zeros(n_rows, numpy.int64)
-    for i in range(n_rows):
-        for k in range(n_words):
-            words[i, k], masks[i, k], is_covered = _pack(
-                x, i * n_in + 64 * k, min(64, n_in - 64 * k), magnitude)
-            if not is_covered:
-                return False
-            n_active[i] += numpy.int64(popcount(masks[i, k]))
-    # Tiles of the weights one after the other; see numpy_kernels.tile_weights.
-    tile = numpy.zeros((n_words, 64), numpy.uint64)
-    dots = numpy.empty(ROWS * 64, numpy.int64)
-    for first in range(0, n_out, 64):
-        n_units = min(64, n_out - first)
-        for u in range(n_units):
-            for k in range(n_words):
-                n = min(64, n_in - 64 * k)
-                tile[k, u], mask, is_covered = _pack(
-                    W, (first + u) * n_in + 64 * k, n, one)
-                if not is_covered or popcount(mask) != n:
-                    return False
-        i = 0
-        while i < n_rows:
-            n = ROWS if i + ROWS <= n_rows else 1
-            if n == ROWS:
-                masked_xnor_tile_rows(words, masks, i * n_words, tile, 0,
-                                      n_words, 0, dots)
-            else:
-                masked_xnor_tile_row(words, masks, i * n_words, tile, 0,
-                                     n_words, 0, dots)
-            for r in range(n):
-                for u in range(n_units):
-                    y[i + r, first + u] = magnitude * x.dtype.type(
-                        n_active[i + r] + dots[64 * r + u])
-            i += n
-    return True
 
 
 @jit
@@ -350,33 +273,10 @@ def dot(a, b):
 
 def binary_dot(x, W):
     """See ``numpy_kernels.binary_dot``."""
-    y = _xnor_product(x, W)
+    y = xnor_product.dot_transposed(x, W)
     if y is None:
         y = table_product.dot_transposed(x, W)
     return numpy_kernels.binary_dot(x, W) if y is None else y
-
-
-def _xnor_product(x, W):
-    """Returns ``x W^T``, or ``None`` for values that are not +-c or 0."""
-    # Weights of few units or for few rows are not worth their packing; and
-    # a look at one row tells real inputs, such as pixels, right away.
-    if not (len(x) >= 8 and len(W) >= 32 and x.shape[1] > 0
-            and _is_covered(x) and _is_covered(W) and x.dtype == W.dtype):
-        return None
-    row = numpy.abs(x[0])
-    magnitude = row.max()
-    if not (numpy.isfinite(magnitude) and magnitude > 0
-            and ((row == magnitude) | (row == 0)).all()):
-        return None
-    y = numpy.empty((len(x), len(W)), x.dtype)
-    are_ternary = []
-
-    def multiply(tiles):
-        units = slice(64 * tiles.start, min(64 * tiles.stop, len(W)))
-        are_ternary.append(_ternary_dot(x, W[units], magnitude, y[:, units]))
-
-    run_in_threads(multiply, -(-len(W) // 64), n_own(W.size, _ELEMENTS))
-    return y if all(are_ternary) else None
 
 
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,

@@ -22,8 +22,8 @@ import numpy
 from kernels.jit import jit
 from kernels.threads import n_own, run_in_threads
 from kernels.vector_intrinsics import (
-    TABLE, TABLE_BITS, TABLE_COLUMNS, TABLE_ROWS, TILE, has_magnitude,
-    is_at_least, table_tile)
+    TABLE, TABLE_BITS, TABLE_COLUMNS, TABLE_ROWS, TILE, popcount, table_tile)
+from kernels.xnor_product import magnitude_of, pack
 
 # Words of indices whose tables are made at once: with TABLE_ROWS rows they
 # stay in the first-level cache (23 kB with AVX-512, 10 kB with AVX2).
@@ -96,29 +96,20 @@ def _pack_rows(b, first, last, words):
     Returns whether there are no other values.
     """
     n = b.shape[1]
-    one, zero = b.dtype.type(1), b.dtype.type(0)
+    one = b.dtype.type(1)
     flat = b.reshape(-1)
     full = numpy.uint64(_BINARY_ROWS)
-    mask = (numpy.uint64(1) << full) - numpy.uint64(1)
+    below_full = (numpy.uint64(1) << full) - numpy.uint64(1)
     for j in range(first, last):
         waiting, n_waiting, k = numpy.uint64(0), numpy.uint64(0), 0
         for start in range(0, n, 64):
-            at = j * n + start
-            if start + 64 <= n:
-                n_bits = numpy.uint64(64)
-                bits = is_at_least(flat, at, zero)
-                is_covered = has_magnitude(flat, at, one) == ~numpy.uint64(0)
-            else:
-                n_bits = numpy.uint64(n - start)
-                bits, is_covered = numpy.uint64(0), True
-                for i in range(n - start):
-                    bits |= (numpy.uint64(flat[at + i] >= zero)
-                             << numpy.uint64(i))
-                    is_covered &= abs(flat[at + i]) == one
-            if not is_covered:
+            size = min(64, n - start)
+            n_bits = numpy.uint64(size)
+            bits, mask, is_covered = pack(flat, j * n + start, size, one)
+            if not is_covered or popcount(mask) != n_bits:
                 return False
             while n_waiting + n_bits >= full:
-                words[k, j] = (waiting | bits << n_waiting) & mask
+                words[k, j] = (waiting | bits << n_waiting) & below_full
                 k += 1
                 bits >>= full - n_waiting
                 n_bits -= full - n_waiting
@@ -223,11 +214,8 @@ def dot(a, b):
     """
     if not _is_covered(a, b, b.shape[1]):
         return None
-    # A look at one row tells real numbers right away.
-    row = numpy.abs(b[0])
-    magnitude = row.max()
-    if not (numpy.isfinite(magnitude) and magnitude > 0
-            and ((row == magnitude) | (row == 0)).all()):
+    magnitude = magnitude_of(b)
+    if magnitude is None:
         return None
     words = _pack(b, magnitude, _pack_binary, _BINARY_ROWS)
     if words is not None:
