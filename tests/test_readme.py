@@ -17,8 +17,8 @@ import summarize  # noqa: E402  (not a module of the project)
 
 
 @pytest.mark.parametrize(('name', 'seeds', 'epochs'), [
-    ('binarized', 5, 20), ('original', 5, 20), ('linear4', 2, 20),
-    ('log4', 2, 20), ('none', 2, 20),
+    ('binarized', 5, 20), ('original', 5, 20), ('linear2', 3, 20),
+    ('linear4', 3, 20), ('log2', 3, 20), ('log4', 3, 20), ('none', 3, 20),
     ('fashion_mnist', 3, 20)])
 def test_the_runs_of_an_experiment_are_all_there(name, seeds, epochs):
     logs = summarize.read_runs(name)
