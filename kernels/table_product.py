@@ -145,7 +145,7 @@ def _multiply(a, words, span, digits, y):
     width = words.shape[1]
     # Rows of zeros beyond the last one, and zeros beyond its end: a group has
     # 5 numbers, of which the digits may count 3.
-    numbers = numpy.zeros((TABLE_ROWS, n + 2 * len(digits)), numpy.float32)
+    numbers = numpy.zeros((TABLE_ROWS, n + len(digits)), numpy.float32)
     tables = numpy.empty(_WORDS * _GROUPS * TABLE_ROWS * TABLE, numpy.float32)
     sums = numpy.empty(TABLE_ROWS * width, numpy.float32)
     for first in range(0, n_rows, TABLE_ROWS):
@@ -195,11 +195,11 @@ def _pack(b, magnitude, kernel, rows):
     words = _empty_words(*b.shape, rows)
     results = []
 
-    def pack(part):
+    def pack_part(part):
         results.append(kernel(b[rows * part.start:rows * part.stop],
                               magnitude, words[part]))
 
-    run_in_threads(pack, len(words), n_own(b.size, _PACKING))
+    run_in_threads(pack_part, len(words), n_own(b.size, _PACKING))
     return words if all(results) else None
 
 
