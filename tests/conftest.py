@@ -3,6 +3,7 @@ import contextlib
 import gzip
 import importlib.util
 import os
+import signal
 import struct
 
 import numpy
@@ -29,6 +30,11 @@ try:
     HAS_GPU = cupy.cuda.runtime.getDeviceCount() > 0
 except Exception:  # no CuPy, no driver, no device: each has its own error
     HAS_GPU = False
+
+
+# A background job of a script ignores SIGINT, and so would the runs that the
+# tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
