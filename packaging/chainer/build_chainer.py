@@ -35,6 +35,11 @@ def build_wheel(wheel_directory, config_settings=None,
     # Constraints speak of what is installed beside Chainer, carry no hashes,
     # and their path may be relative to a folder that is not this one.
     environment.pop('PIP_CONSTRAINT', None)
+    # The outer pip tells its hook, this function, where this backend is; the
+    # inner one would look for Chainer's there.
+    for name in list(environment):
+        if name.startswith(('_PYPROJECT_HOOKS_', 'PEP517_')):
+            del environment[name]
     with tempfile.TemporaryDirectory() as built:
         command = [
             sys.executable, '-m', 'pip', 'wheel',
