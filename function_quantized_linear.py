@@ -1,3 +1,5 @@
+import functools
+
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer.functions as F
 from chainer import function_node
@@ -11,11 +13,23 @@ from quantizers import Binary
 _BINARY = Binary()
 
 
-class QuantizedLinearFunction(function_node.FunctionNode):
-    """Linear function of quantized weights; see :func:`quantized_linear`."""
+def _quantize(quantizer, W):
+    """Returns W, quantized, as a matrix for products with it."""
+    if isinstance(quantizer, Binary):
+        return kernels.sign_matrix(W)  # without an array of +1 and -1
+    Wq = quantizer(W)
+    return (kernels.sign_matrix(Wq) if quantizer.is_binary
+            else kernels.matrix(Wq))
 
-    def __init__(self, quantizer):
-        self.quantizer = quantizer
+
+class QuantizedLinearFunction(function_node.FunctionNode):
+    """Linear function of quantized weights; see :func:`quantized_linear`.
+
+    ``quantize`` makes a ``kernels.matrix.Matrix`` of the weights.
+    """
+
+    def __init__(self, quantize):
+        self.quantize = quantize
 
     def check_type_forward(self, in_types):
         n_in = in_types.size()
@@ -41,11 +55,8 @@ class QuantizedLinearFunction(function_node.FunctionNode):
     def forward(self, inputs):
         self.retain_inputs((0, 1))
         x, W, *b = inputs
-        self.Wq = self.quantizer(W)
-        if self.quantizer.is_binary:
-            y = kernels.binary_dot(x, self.Wq)
-        else:
-            y = kernels.dot(x, self.Wq.T).astype(x.dtype, copy=False)
+        self.Wq = self.quantize(W)
+        y = self.Wq.multiply_transposed(x).astype(x.dtype, copy=False)
         if b:
             y += b[0]
         return y,  # (N, n_in) -> (N, n_out)
@@ -53,23 +64,21 @@ class QuantizedLinearFunction(function_node.FunctionNode):
     def backward(self, indexes, grad_outputs):
         x, W = self.get_retained_inputs()
         gy, = grad_outputs
-        return QuantizedLinearGrad(
-            self.Wq, self.quantizer.is_binary, indexes).apply((x, W, gy))
+        return QuantizedLinearGrad(self.Wq, indexes).apply((x, W, gy))
 
 
 class QuantizedLinearGrad(function_node.FunctionNode):
     """Those of gx, gW and gb that are asked for, as functions of x, W, gy."""
 
-    def __init__(self, Wq, is_binary, indexes):
+    def __init__(self, Wq, indexes):
         self.Wq = Wq
-        self.is_binary = is_binary
         self.indexes = indexes
 
     def forward(self, inputs):
         self.retain_inputs((0, 1, 2))
         x, W, gy = inputs
         gradients = {
-            0: lambda: kernels.dot(gy, self.Wq).astype(x.dtype, copy=False),
+            0: lambda: self.Wq.multiply(gy).astype(x.dtype, copy=False),
             1: lambda: kernels.dot(gy.T, x).astype(W.dtype, copy=False),
             2: lambda: gy.sum(axis=0),
         }
@@ -83,8 +92,7 @@ class QuantizedLinearGrad(function_node.FunctionNode):
         gx, gW, ggy = [], [], []
         if ggx is not None:  # gx = gy Wq, and straight through Wq
             gW.append(F.cast(F.matmul(gy, ggx, transa=True), W.dtype))
-            ggy.append(quantized_linear(
-                ggx, W, quantizer=_Quantized(self.Wq, self.is_binary)))
+            ggy += QuantizedLinearFunction(lambda W: self.Wq).apply((ggx, W))
         if ggW is not None:  # gW = gy^T x
             ggW = F.cast(ggW, x.dtype)
             gx.append(F.matmul(gy, ggW))
@@ -94,17 +102,6 @@ class QuantizedLinearGrad(function_node.FunctionNode):
         return tuple(F.add(*terms) if len(terms) > 1
                      else terms[0] if terms else None
                      for terms in (gx, gW, ggy))
-
-
-class _Quantized:
-    """Quantizer of weights that are quantized already: none is drawn anew."""
-
-    def __init__(self, Wq, is_binary):
-        self.Wq = Wq
-        self.is_binary = is_binary
-
-    def __call__(self, W):
-        return self.Wq
 
 
 def quantized_linear(x, W, b=None, n_batch_axes=1, quantizer=_BINARY,
@@ -178,7 +175,8 @@ def quantized_linear(x, W, b=None, n_batch_axes=1, quantizer=_BINARY,
     if x.ndim > 2 or n_batch_axes > 1:
         size = utils.size_of_shape(x.shape[n_batch_axes:])
         x = F.reshape(x, (utils.size_of_shape(batch_shape), size))
-    y, = QuantizedLinearFunction(quantizer).apply(
+    quantize = functools.partial(_quantize, quantizer)
+    y, = QuantizedLinearFunction(quantize).apply(
         (x, W) if b is None else (x, W, b))
     if gradient_quantizer is not None:
         y = quantize_gradient(y, gradient_quantizer)

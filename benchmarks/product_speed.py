@@ -37,12 +37,15 @@ def products(n_units, random):
     x, gy = signs(BATCHSIZE, n_units), real(BATCHSIZE, n_units)
     dropped = x * (random.uniform(size=x.shape) < .7).astype(numpy.float32)
 
+    # What makes bits of the weights counts as the forward's.
     def transposed(a, b):
-        return kernels.binary_dot(a, b.T)
+        return kernels.sign_matrix(b.T).multiply_transposed(a)
+
+    matrix = kernels.sign_matrix(W)
 
     yield 'forward, `x W^T`', transposed, x, W.T
     yield 'forward of pixels', transposed, real(BATCHSIZE, 784), W1.T
-    yield 'gradient of x, `gy W`', kernels.dot, gy, W
+    yield 'gradient of x, `gy W`', lambda a, b: matrix.multiply(a), gy, W
     yield 'gradient of W, `gy^T x`', kernels.dot, gy.T, x
     yield 'the same after dropout', kernels.dot, gy.T, dropped
 

@@ -12,6 +12,7 @@ import sys
 import numpy
 
 from kernels import numpy_kernels
+from kernels.matrix import Matrix
 from kernels.threads import own_cores  # noqa: F401  (for those who train)
 
 try:
@@ -112,9 +113,14 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
         x, gamma, gy, mean, inv_std)
 
 
-def binary_dot(x, W):
-    """See ``numpy_kernels.binary_dot``."""
-    return _kernels_for(x).binary_dot(x, W)
+def matrix(array):
+    """Returns weights that are quantized already as a ``matrix.Matrix``."""
+    return Matrix(array, dot)
+
+
+def sign_matrix(W):
+    """See ``numpy_kernels.sign_matrix``."""
+    return _kernels_for(W).sign_matrix(W)
 
 
 def adam(param, *args, **kwargs):

@@ -12,6 +12,7 @@ import functools
 import cupy
 import numpy
 
+from kernels.matrix import Matrix
 from kernels.numpy_kernels import sqrt_half
 
 BINARIZE = (
@@ -196,9 +197,9 @@ def count_outside(x):
     return x.size - cupy.count_nonzero(cupy.abs(x) <= 1)
 
 
-def binary_dot(x, W):
-    """See ``numpy_kernels.binary_dot``."""
-    return x.dot(W.T).astype(x.dtype, copy=False)
+def sign_matrix(W):
+    """See ``numpy_kernels.sign_matrix``."""
+    return Matrix(binarize(W), dot)
 
 
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,

@@ -14,8 +14,9 @@ import math
 
 import numpy
 
-from kernels import numpy_kernels, table_product, xnor_product
+from kernels import numpy_kernels, packed_matrix, table_product
 from kernels.jit import jit
+from kernels.matrix import Matrix
 from kernels.threads import n_own, n_threads, run_in_threads
 from kernels.vector_intrinsics import (
     OCTET_TILE, ROWS, ap2 as _nearest_power, at_least, bitplane_tile,
@@ -271,12 +272,10 @@ def dot(a, b):
     return numpy_kernels.dot(a, b) if y is None else y
 
 
-def binary_dot(x, W):
-    """See ``numpy_kernels.binary_dot``."""
-    y = xnor_product.dot_transposed(x, W)
-    if y is None:
-        y = table_product.dot_transposed(x, W)
-    return numpy_kernels.binary_dot(x, W) if y is None else y
+def sign_matrix(W):
+    """See ``numpy_kernels.sign_matrix``."""
+    matrix = packed_matrix.pack(W)
+    return Matrix(binarize(W), dot) if matrix is None else matrix
 
 
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,

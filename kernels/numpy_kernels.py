@@ -6,6 +6,7 @@ under the same names.
 """
 import numpy
 
+from kernels.matrix import Matrix
 from kernels.threads import n_own, run_in_threads
 
 # Least multiplications of a matrix product for which a thread is woken.
@@ -189,21 +190,21 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
     return gx, ggamma, gbeta
 
 
-def binary_dot(x, W):
-    """Returns ``x W^T``, the product of a batch and weights that are +-1.
+def sign_matrix(W):
+    """Returns ``binarize(W)`` as a matrix for products with it.
 
-    Where x, too, holds but +-1, the sums are integers, exact in float32 for
-    rows of up to 2^24 values: however they are computed, they are the same.
+    Where a factor, too, holds but +-1, the sums are integers, exact in float32
+    for rows of up to 2^24 values: however they are computed, they are the
+    same.
 
     Args:
-        x (numpy.ndarray): Batch of shape (N, K), of any values.
-        W (numpy.ndarray): Binarized weights of shape (M, K).
+        W (numpy.ndarray): Weights of shape (M, K). They may change afterwards.
 
     Returns:
-        numpy.ndarray: Product of shape (N, M), x's dtype.
+        ~kernels.matrix.Matrix: Their signs.
 
     """
-    return dot(x, W.T).astype(x.dtype, copy=False)
+    return Matrix(binarize(W), dot)
 
 
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,

@@ -22,8 +22,8 @@ import numpy
 from kernels.jit import jit
 from kernels.threads import n_own, run_in_threads
 from kernels.vector_intrinsics import (
-    TABLE, TABLE_BITS, TABLE_COLUMNS, TABLE_ROWS, TILE, popcount, table_tile)
-from kernels.xnor_product import magnitude_of, pack
+    TABLE, TABLE_BITS, TABLE_COLUMNS, TABLE_ROWS, TILE, or_where, table_tile)
+from kernels.xnor_product import magnitude_of
 
 # Words of indices whose tables are made at once: with TABLE_ROWS rows they
 # stay in the first-level cache (23 kB with AVX-512, 10 kB with AVX2).
@@ -90,35 +90,30 @@ def _pack_ternary(b, magnitude, words):
 
 
 @jit
-def _pack_rows(b, first, last, words):
-    """Packs rows of +-1 into columns of words.
+def _stack(signs, first, words):
+    """Writes rows of bits, from the first on, as rows of words of 30 rows."""
+    words[:] = 0
+    n_words, width = words.shape
+    for k in range(n_words):
+        start = first + k * _BINARY_ROWS
+        for place in range(min(_BINARY_ROWS, len(signs) - start)):
+            bit = numpy.uint32(1 << place)
+            for w in range(signs.shape[1]):
+                or_where(signs[start + place, w], words, k * width + 64 * w,
+                         bit)
 
-    Returns whether there are no other values.
-    """
-    n = b.shape[1]
-    one = b.dtype.type(1)
-    flat = b.reshape(-1)
-    full = numpy.uint64(_BINARY_ROWS)
-    below_full = (numpy.uint64(1) << full) - numpy.uint64(1)
-    for j in range(first, last):
-        waiting, n_waiting, k = numpy.uint64(0), numpy.uint64(0), 0
-        for start in range(0, n, 64):
-            size = min(64, n - start)
-            n_bits = numpy.uint64(size)
-            bits, mask, is_covered = pack(flat, j * n + start, size, one)
-            if not is_covered or popcount(mask) != n_bits:
-                return False
-            while n_waiting + n_bits >= full:
-                words[k, j] = (waiting | bits << n_waiting) & below_full
-                k += 1
-                bits >>= full - n_waiting
-                n_bits -= full - n_waiting
-                waiting = n_waiting = numpy.uint64(0)
-            waiting |= bits << n_waiting
-            n_waiting += n_bits
-        if n_waiting:
-            words[k, j] = waiting
-    return True
+
+@jit
+def _regroup(signs, words):
+    """Writes rows of bits, 64 to a word, as columns of words of 30."""
+    low = numpy.uint64((1 << _BINARY_ROWS) - 1)
+    for k in range(len(words)):
+        w, place = divmod(k * _BINARY_ROWS, 64)
+        for j in range(len(signs)):
+            bits = signs[j, w] >> numpy.uint64(place)
+            if place > 64 - _BINARY_ROWS and w + 1 < signs.shape[1]:
+                bits |= signs[j, w + 1] << numpy.uint64(64 - place)
+            words[k, j] = bits & low
 
 
 @jit
@@ -228,22 +223,41 @@ def dot(a, b):
     return None
 
 
-def dot_transposed(a, b):
+def _covers_signs(a):
+    return (TABLE_BITS and a.size and a.dtype == numpy.float32
+            and a.dtype.isnative)
+
+
+def dot_signs(a, signs, n_columns):
+    """Returns ``a b``, or ``None`` where this module does not cover it.
+
+    Args:
+        a (numpy.ndarray): Float32 matrix of shape (N, K), any numbers.
+        signs (numpy.ndarray): Signs of b, of shape (K, n_columns), see
+            ``numpy_kernels.pack_signs``.
+        n_columns (int): Number of columns of b.
+
+    """
+    if not _covers_signs(a):
+        return None
+    words = _empty_words(len(signs), 64 * signs.shape[1], _BINARY_ROWS)
+    run_in_threads(
+        lambda part: _stack(signs, part.start * _BINARY_ROWS, words[part]),
+        len(words), n_own(64 * signs.size, _PACKING))
+    return _run(a, words, TABLE_BITS, _BINARY, n_columns)
+
+
+def dot_signs_transposed(a, signs):
     """Returns ``a b^T``, or ``None`` where this module does not cover it.
 
     Args:
         a (numpy.ndarray): Float32 matrix of shape (N, K), any numbers.
-        b (numpy.ndarray): Float32 matrix of shape (M, K) of +-1.
+        signs (numpy.ndarray): Signs of b, of shape (M, K), see
+            ``numpy_kernels.pack_signs``.
 
     """
-    if not _is_covered(a, b, len(b)):
+    if not _covers_signs(a):
         return None
-    words = _empty_words(b.shape[1], len(b), _BINARY_ROWS)
-    results = []
-    run_in_threads(
-        lambda rows: results.append(
-            _pack_rows(b, rows.start, rows.stop, words)),
-        len(b), n_own(b.size, _PACKING))
-    if not all(results):
-        return None
-    return _run(a, words, TABLE_BITS, _BINARY, len(b))
+    words = _empty_words(a.shape[1], len(signs), _BINARY_ROWS)
+    _regroup(signs, words)
+    return _run(a, words, TABLE_BITS, _BINARY, len(signs))

@@ -372,6 +372,28 @@ def table_tile(typingctx, tables, words, first_word, stride, n_groups, sums,
 
 
 @intrinsic
+def or_where(typingctx, bits, words, start, value):
+    """``words[start + j] |= value`` where bit j of the 64 bits is 1."""
+    if not (isinstance(words, types.Array) and words.layout == 'C'
+            and bits == types.uint64 and words.dtype == value == types.uint32):
+        raise errors.TypingError(f'words of 32 bits only, got {words}')
+
+    def codegen(context, builder, signature, args):
+        bits, words, start, value = args
+        vector = ir.VectorType(ir.IntType(32), TILE)
+        address = _address(context, builder, signature.args[1], words, start,
+                           vector)
+        chosen = builder.select(
+            builder.bitcast(bits, ir.VectorType(ir.IntType(1), TILE)),
+            _splat(builder, value, TILE), ir.Constant(vector, None))
+        builder.store(builder.or_(builder.load(address, align=4), chosen),
+                      address, align=4)
+        return context.get_dummy_value()
+
+    return types.void(bits, words, types.int64, value), codegen
+
+
+@intrinsic
 def popcount(typingctx, word):
     """Number of 1 bits of a uint64."""
     if word != types.uint64:

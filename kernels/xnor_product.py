@@ -44,15 +44,13 @@ def pack(x, start, n, magnitude):
 
 @jit
 def _ternary_dot(x, W, magnitude, y):
-    """Writes ``x W^T`` to y, or returns False where the values are others.
+    """Writes ``x W^T`` to y, or returns False where x has other values.
 
-    Those of x have to be 0 or of the magnitude, those of W +-1.
+    They have to be 0 or of the magnitude.
     """
     n_rows, n_in = x.shape
-    n_out = len(W)
-    n_words = (n_in + 63) // 64
-    x, W = x.reshape(-1), W.reshape(-1)
-    one = W.dtype.type(1)
+    n_out, n_words = W.shape
+    x = x.reshape(-1)
     words = numpy.empty((n_rows, n_words), numpy.uint64)
     masks = numpy.empty((n_rows, n_words), numpy.uint64)
     n_active = numpy.zeros(n_rows, numpy.int64)
@@ -70,11 +68,7 @@ def _ternary_dot(x, W, magnitude, y):
         n_units = min(64, n_out - first)
         for u in range(n_units):
             for k in range(n_words):
-                n = min(64, n_in - 64 * k)
-                tile[k, u], mask, is_covered = pack(
-                    W, (first + u) * n_in + 64 * k, n, one)
-                if not is_covered or popcount(mask) != n:
-                    return False
+                tile[k, u] = W[first + u, k]
         i = 0
         while i < n_rows:
             n = ROWS if i + ROWS <= n_rows else 1
@@ -114,14 +108,12 @@ def dot_transposed(x, W):
     Args:
         x (numpy.ndarray): Float32 or float64 matrix of shape (N, K) whose
             values are +-c and 0, for any c.
-        W (numpy.ndarray): Matrix of shape (M, K) of +-1, of the same dtype.
+        W (numpy.ndarray): Signs of a matrix of shape (M, K), see
+            ``numpy_kernels.pack_signs``.
 
     """
-    # Weights of few units or for few rows are not worth their packing.
-    if not (len(x) >= 8 and len(W) >= 32 and x.size and x.dtype == W.dtype
-            and x.dtype in (numpy.float32, numpy.float64)
-            and x.dtype.isnative
-            and x.flags.c_contiguous and W.flags.c_contiguous):
+    if not (x.size and x.dtype in (numpy.float32, numpy.float64)
+            and x.dtype.isnative and x.flags.c_contiguous):
         return None
     magnitude = magnitude_of(x)
     if magnitude is None:
@@ -133,5 +125,5 @@ def dot_transposed(x, W):
         units = slice(64 * tiles.start, min(64 * tiles.stop, len(W)))
         are_ternary.append(_ternary_dot(x, W[units], magnitude, y[:, units]))
 
-    run_in_threads(multiply, -(-len(W) // 64), n_own(W.size, _WEIGHTS))
+    run_in_threads(multiply, -(-len(W) // 64), n_own(64 * W.size, _WEIGHTS))
     return y if all(are_ternary) else None

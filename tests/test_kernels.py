@@ -64,58 +64,6 @@ def test_numba_equals_numpy_bit_for_bit(dtype, size, random):
                   numpy_kernels.binarize_backward(x, gy))
 
 
-@on_each_backend
-@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
-@pytest.mark.parametrize(('n', 'n_in', 'n_out'), [
-    (0, 64, 64), (8, 0, 64), (1, 100, 100), (8, 1, 32), (8, 63, 33),
-    (9, 64, 64), (10, 65, 127), (100, 784, 200), (300, 1000, 10)])
-def test_binary_dot_is_the_exact_integer_product(
-        backend, dtype, n, n_in, n_out, random):
-    x = random.choice([-1, 1], (n, n_in))
-    W = random.choice([-1, 1], (n_out, n_in))
-    same_bits(backend.binary_dot(x.astype(dtype), W.astype(dtype)),
-              x.dot(W.T).astype(dtype))
-
-
-@on_each_backend
-@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
-@pytest.mark.parametrize('scale', [1, 2, 1.25, .5])
-@pytest.mark.parametrize(('n', 'n_in', 'n_out'), [
-    (8, 1, 32), (8, 63, 33), (9, 64, 64), (10, 65, 127), (300, 1000, 40)])
-def test_binary_dot_of_dropped_out_values_is_the_exact_product(
-        backend, dtype, scale, n, n_in, n_out, random):
-    x = random.choice([-1, 0, 1], (n, n_in))
-    W = random.choice([-1, 1], (n_out, n_in))
-    same_bits(backend.binary_dot((scale * x).astype(dtype), W.astype(dtype)),
-              (scale * x.dot(W.T)).astype(dtype))
-
-
-@needs_numba
-@pytest.mark.parametrize('value', [0, -0.0, 0.5, numpy.nan, numpy.inf,
-                                   1 + 2. ** -23])
-@pytest.mark.parametrize('position', [(0, 0), (19, 0), (7, 100), (19, 129)])
-@pytest.mark.parametrize('side', [0, 1])
-def test_binary_dot_of_any_other_value_is_the_ordinary_product(
-        value, position, side, random):
-    arrays = random.choice([-1, 1], (2, 40, 130)).astype(numpy.float32)
-    arrays[side][position] = value
-    x, W = arrays
-    with numpy.errstate(invalid='ignore'):
-        same_bits(numba_kernels.binary_dot(x, W),
-                  numpy_kernels.binary_dot(x, W))
-
-
-@needs_numba
-def test_binary_dot_takes_the_xnor_kernel_for_binary_values(
-        monkeypatch, random):
-    monkeypatch.setattr(numpy_kernels, 'binary_dot', None)
-    x = random.choice([-1, 1], (40, 130)).astype(numpy.float32)
-    assert numba_kernels.binary_dot(x, x)[0, 0] == 130
-    x_dropped = 2 * x * random.choice([0, 1], x.shape).astype(numpy.float32)
-    x_dropped[0, 0] = -0.
-    numba_kernels.binary_dot(x_dropped, x)
-
-
 @needs_numba
 @pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
 @pytest.mark.parametrize('size', SIZES)
@@ -285,8 +233,11 @@ def check_cupy_products(module, cupy, dtype, random):
     x, W = (random.choice([-1, 1], shape).astype(dtype)
             for shape in ((9, 130), (70, 130)))
     on_gpu = cupy.asarray(x), cupy.asarray(W)
-    same_bits(cupy.asnumpy(module.binary_dot(*on_gpu)), x.dot(W.T))
     same_bits(cupy.asnumpy(module.dot(on_gpu[0], on_gpu[1].T)), x.dot(W.T))
+    matrix = module.sign_matrix(on_gpu[1] / 2)
+    same_bits(cupy.asnumpy(matrix.multiply_transposed(on_gpu[0])), x.dot(W.T))
+    same_bits(cupy.asnumpy(matrix.multiply(on_gpu[1][:, :70])),
+              W[:, :70].dot(W))
 
 
 @pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,

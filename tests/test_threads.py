@@ -68,7 +68,10 @@ def test_kernels_give_the_same_bits_for_any_number_of_threads(
         kernels.binarize_backward(x, x),
         numpy_kernels.binarize_backward(x, x))
     q = numpy_kernels.binarize(x)
-    numpy.testing.assert_array_equal(kernels.binary_dot(q, q), q.dot(q.T))
+    matrix = kernels.sign_matrix(x)
+    numpy.testing.assert_array_equal(
+        matrix.multiply_transposed(q), q.dot(q.T))
+    numpy.testing.assert_array_equal(matrix.multiply(q.T), q.T.dot(q))
     states = [[x.copy(), x.copy(), 0 * x, 0 * x] for _ in range(2)]
     for module, state in zip((kernels, numpy_kernels), states):
         module.adam(*state, 0.01, 0.9, 0.999, 1e-8, 1.0, -1.0, 1.0)
