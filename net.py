@@ -3,6 +3,7 @@ import chainer
 import chainer.functions as F
 
 import kernels
+from function_dropout import dropout
 from link_batch_normalization import BatchNormalization
 from link_quantized_linear import QuantizedLinear
 from qst import qst
@@ -62,7 +63,7 @@ class MnistMLP(chainer.Chain):
 
     def forward(self, x):
         if self.input_dropout:
-            x = F.dropout(x, self.input_dropout)
+            x = dropout(x, self.input_dropout)
         for k in range(1, self.n_hidden + 1):
             x = self[f'bn{k}'](self[f'l{k}'](x))  # -> (N, n_units)
             if chainer.config.train:
@@ -72,6 +73,6 @@ class MnistMLP(chainer.Chain):
             if self.relu:
                 x = F.relu(x)
             if self.dropout:
-                x = F.dropout(x, self.dropout)
+                x = dropout(x, self.dropout)
         k = self.n_hidden + 1
         return self[f'bn{k}'](self[f'l{k}'](x))  # (N, n_units) -> (N, n_out)

@@ -82,6 +82,11 @@ def binarize_stochastic(x, random):
     return _kernels_for(x).binarize_stochastic(x, random)
 
 
+def dropout_mask(x, ratio, seed):
+    """See ``numpy_kernels.dropout_mask``."""
+    return _kernels_for(x).dropout_mask(x, ratio, seed)
+
+
 def quantize_linear(x, bits):
     """See ``numpy_kernels.quantize_linear``."""
     return _kernels_for(x).quantize_linear(x, bits)

@@ -13,7 +13,7 @@ import cupy
 import numpy
 
 from kernels.matrix import Matrix
-from kernels.numpy_kernels import sqrt_half
+from kernels.numpy_kernels import dropout_limit, sqrt_half
 
 BINARIZE = (
     'T x', 'T y',
@@ -52,6 +52,17 @@ BINARIZE_STOCHASTIC = (
     y = uniform < T(T(x + T(1)) * T(.5)) ? T(1) : x == x ? T(-1) : x;
     ''',
     'quantized_net_binarize_stochastic')
+
+DROPOUT_MASK = (
+    'T x, uint64 seed, uint64 limit, T scale', 'T mask',
+    '''
+    unsigned long long z = seed + (i + 1ull) * 0x9E3779B97F4A7C15ull;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBull;
+    z ^= z >> 31;
+    mask = z >= limit ? scale : T(0);
+    ''',
+    'quantized_net_dropout_mask')
 
 QUANTIZE_LINEAR = (
     'T x, T step', 'T y',
@@ -173,6 +184,13 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
 def binarize_stochastic(x, random):
     """See ``numpy_kernels.binarize_stochastic``."""
     return _kernel(BINARIZE_STOCHASTIC)(x, random)
+
+
+def dropout_mask(x, ratio, seed):
+    """See ``numpy_kernels.dropout_mask``."""
+    return _kernel(DROPOUT_MASK)(
+        x, numpy.uint64(seed), dropout_limit(ratio),
+        x.dtype.type(1 / (1 - ratio)))
 
 
 def quantize_linear(x, bits):

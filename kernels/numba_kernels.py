@@ -56,6 +56,17 @@ def _binarize_stochastic(x, random, y):
         y[i] = sign if x[i] == x[i] else x[i]
 
 
+@jit
+def _dropout_mask(mask, first, seed, limit, scale):
+    for i in range(mask.size):
+        z = seed + (first + numpy.uint64(i) + numpy.uint64(1)) * numpy.uint64(
+            0x9E3779B97F4A7C15)
+        z = (z ^ z >> numpy.uint64(30)) * numpy.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ z >> numpy.uint64(27)) * numpy.uint64(0x94D049BB133111EB)
+        z ^= z >> numpy.uint64(31)
+        mask[i] = scale if z >= limit else 0
+
+
 # Below, comparisons are false for NaN, which so stays what it is.
 
 @jit
@@ -205,6 +216,21 @@ def binarize_stochastic(x, random):
     y = numpy.empty_like(x)
     _elementwise(_binarize_stochastic, x, random, y)
     return y
+
+
+def dropout_mask(x, ratio, seed):
+    """See ``numpy_kernels.dropout_mask``."""
+    if x.dtype not in (numpy.float32, numpy.float64):
+        return numpy_kernels.dropout_mask(x, ratio, seed)
+    mask = numpy.empty(x.shape, x.dtype.newbyteorder('='))
+    flat = mask.reshape(-1)
+    limit = numpy_kernels.dropout_limit(ratio)
+    run_in_threads(
+        lambda part: _dropout_mask(
+            flat[part], numpy.uint64(part.start), numpy.uint64(seed), limit,
+            mask.dtype.type(1 / (1 - ratio))),
+        flat.size, n_own(flat.size, _ELEMENTS))
+    return mask
 
 
 def quantize_linear(x, bits):

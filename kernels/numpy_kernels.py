@@ -79,6 +79,39 @@ def binarize_stochastic(x, random):
     return y
 
 
+def dropout_mask(x, ratio, seed):
+    """Returns 0 with a probability of ratio, else ``1 / (1 - ratio)``.
+
+    Value i, in the order of C, is 0 where the i-th number of SplitMix64 (the
+    first being number 0) is below ``2^64 ratio``.
+
+    Args:
+        x (numpy.ndarray): Array of any float dtype.
+        ratio (float): In [0, 1).
+        seed (int): Below 2^64.
+
+    Returns:
+        numpy.ndarray: Mask of x's shape and dtype.
+
+    Reference: G. L. Steele Jr., D. Lea, C. H. Flood, "Fast splittable
+    pseudorandom number generators", OOPSLA 2014.
+
+    """
+    z = numpy.arange(1, x.size + 1, dtype=numpy.uint64)
+    z *= numpy.uint64(0x9E3779B97F4A7C15)
+    z += numpy.uint64(seed)
+    z = (z ^ z >> numpy.uint64(30)) * numpy.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ z >> numpy.uint64(27)) * numpy.uint64(0x94D049BB133111EB)
+    z ^= z >> numpy.uint64(31)
+    is_kept = z >= dropout_limit(ratio)
+    return (is_kept * x.dtype.type(1 / (1 - ratio))).reshape(x.shape)
+
+
+def dropout_limit(ratio):
+    """Returns ``2^64 ratio``."""
+    return numpy.uint64(int(ratio * 2 ** 64))
+
+
 def quantize_linear(x, bits):
     """Returns x rounded to ``2^bits`` uniform steps.
 

@@ -187,6 +187,8 @@ def check_cupy(module, cupy, dtype, size, random):
             numpy_kernels.binarize_stochastic(x, numbers))
         assert int(module.count_outside(there)) == (
             numpy_kernels.count_outside(x))
+        same_bits(cupy.asnumpy(module.dropout_mask(there, .3, 1 << 63)),
+                  numpy_kernels.dropout_mask(x, .3, 1 << 63))
     if dtype == numpy.float16:  # Chainer's code
         return
     rules = [functools.partial(adam, **clip) for clip in ({}, CLIP)
@@ -285,8 +287,9 @@ def test_every_kernel_has_its_cupy_form(host_cupy_kernels):
     names = {name for name, value in vars(numpy_kernels).items()
              if getattr(value, '__module__', '') == numpy_kernels.__name__
              and not name.startswith('_')}
-    # These two are steps of others.
-    assert names - {'whole_runs', 'sqrt_half'} <= set(vars(host_cupy_kernels))
+    # These are steps of others.
+    assert names - {'whole_runs', 'sqrt_half', 'dropout_limit'} <= set(
+        vars(host_cupy_kernels))
 
 
 @pytest.mark.gpu
@@ -352,6 +355,34 @@ def test_numba_draws_and_counts_as_numpy(dtype, random):
                   numpy_kernels.binarize_stochastic(x, numbers))
         assert (numba_kernels.count_outside(x)
                 == numpy_kernels.count_outside(x))
+    same_bits(numba_kernels.dropout_mask(x, .3, 1 << 63),
+              numpy_kernels.dropout_mask(x, .3, 1 << 63))
+
+
+@on_each_backend
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+def test_dropout_mask_compares_the_numbers_of_splitmix64(backend, dtype):
+    # Those of Java's SplittableRandom for the seed 1234567.
+    numbers = [6457827717110365317, 3203168211198807973, 9817491932198370423,
+               4593380528125082431, 16408922859458223821]
+    for ratio in 0, .1, .2, .25, .3, .4, .5, .6, .9:
+        same_bits(
+            backend.dropout_mask(numpy.zeros((1, 5), dtype), ratio, 1234567),
+            numpy.array([[1 / (1 - ratio) if number >= ratio * 2 ** 64 else 0
+                          for number in numbers]], dtype))
+
+
+def test_dropout_mask_has_the_share_of_zeros_and_other_ones_for_each_seed():
+    x = numpy.zeros(1 << 16, numpy.float32)
+    masks = [kernels.dropout_mask(x, .3, seed) == 0
+             for seed in (0, 1, 2, 2 ** 64 - 1)]
+    for i, mask in enumerate(masks):
+        assert abs(mask.mean() - .3) < 5 * (.3 * .7 / x.size) ** .5
+        # One after the other, and those of another seed, are independent.
+        for other in numpy.roll(mask, 1), *masks[:i]:
+            assert abs((mask & other).mean() - .09) < 5 * (
+                .09 * .91 / x.size) ** .5
 
 
 @on_each_backend

@@ -3,6 +3,7 @@ import chainer
 import chainer.functions as F
 import numpy
 
+from function_dropout import dropout
 from link_quantized_linear import QuantizedLinear
 from net import MnistMLP
 from qst import qst
@@ -97,9 +98,9 @@ def test_dropout_is_of_inputs_and_activations_and_in_training_only(random):
     net = MnistMLP(20, 30, 10, input_dropout=.2, dropout=.5)
     x = random.uniform(0, 1, (8, 20)).astype(numpy.float32)
     numpy.random.seed(0)
-    h = F.dropout(x, .2)
+    h = dropout(x, .2)
     for bn, layer in (net.bn1, net.l1), (net.bn2, net.l2):
-        h = F.dropout(qst(bn(layer(h))), .5)
+        h = dropout(qst(bn(layer(h))), .5)
         assert set(numpy.unique(numpy.abs(h.array))) == {0, 2}
     expected = net.bn3(net.l3(h)).array
     numpy.random.seed(0)
