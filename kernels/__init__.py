@@ -1,4 +1,4 @@
-"""Arrays in, arrays out: the arithmetic of the binary network.
+"""The arithmetic of the binary network: arrays in, arrays out.
 
 Three modules hold the same functions under the same names: ``numpy_kernels``,
 the readable reference, ``numba_kernels``, compiled for the CPU, and
