@@ -300,8 +300,11 @@ def dot(a, b):
 
 def sign_matrix(W):
     """See ``numpy_kernels.sign_matrix``."""
-    matrix = packed_matrix.pack(W)
-    return Matrix(binarize(W), dot) if matrix is None else matrix
+    if _is_covered(W):
+        words, is_number = packed_matrix.pack_signs(W)
+        if is_number:
+            return packed_matrix.PackedMatrix(words, W.shape, W.dtype)
+    return Matrix(binarize(W), dot)
 
 
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
@@ -356,16 +359,6 @@ def _padded(thresholds, n, dtype):
     padded = numpy.full(n, numpy.iinfo(numpy.int32).max, dtype)
     padded[:thresholds.size] = thresholds
     return padded
-
-
-@jit
-def _pack_signs(x, words):
-    for i in range(words.shape[0]):
-        for k in range(words.shape[1]):
-            word = numpy.uint64(0)
-            for j in range(min(64, x.shape[1] - 64 * k)):
-                word |= numpy.uint64(x[i, 64 * k + j] >= 0) << numpy.uint64(j)
-            words[i, k] = word
 
 
 @jit
@@ -544,12 +537,9 @@ def _run(kernel, x, y, work, *args):
 
 def pack_signs(x):
     """See ``numpy_kernels.pack_signs``."""
-    if not (x.dtype in (numpy.float32, numpy.float64) and x.dtype.isnative
-            and x.flags.c_contiguous):
+    if not _is_covered(x):
         return numpy_kernels.pack_signs(x)
-    words = numpy.empty((len(x), -(-x.shape[1] // 64)), numpy.uint64)
-    _pack_signs(x, words)
-    return words
+    return packed_matrix.pack_signs(x)[0]
 
 
 unpack_signs = numpy_kernels.unpack_signs

@@ -18,29 +18,29 @@ _WEIGHTS = 1 << 17
 
 
 @jit
-def _pack_rows(W, words):
-    """Writes the bits ``W >= 0``, 64 to a word; returns whether none is NaN.
+def _pack(x, words):
+    """Writes the bits ``x >= 0``, 64 to a word; returns whether none is NaN.
 
     Those beyond the end of a row are 0.
     """
-    n_rows, n = W.shape
-    W = W.reshape(-1)
-    zero, least = W.dtype.type(0), W.dtype.type(-numpy.inf)
+    n_rows, n = x.shape
+    x = x.reshape(-1)
+    zero, least = x.dtype.type(0), x.dtype.type(-numpy.inf)
     n_numbers = 0
     for i in range(n_rows):
         for k in range(n // 64):
             start = i * n + 64 * k
-            words[i, k] = is_at_least(W, start, zero)
+            words[i, k] = is_at_least(x, start, zero)
             n_numbers += 64 * (
-                is_at_least(W, start, least) == ~numpy.uint64(0))
+                is_at_least(x, start, least) == ~numpy.uint64(0))
         if n % 64:
             word = numpy.uint64(0)
             for j in range(n % 64):
-                value = W[i * n + n - n % 64 + j]
+                value = x[i * n + n - n % 64 + j]
                 word |= numpy.uint64(value >= zero) << numpy.uint64(j)
                 n_numbers += value == value
             words[i, n // 64] = word
-    return n_numbers == W.size
+    return n_numbers == x.size
 
 
 @jit
@@ -53,7 +53,7 @@ def _unpack(words, W):
 
 
 class PackedMatrix(Matrix):
-    """The signs of a matrix; see :func:`pack`."""
+    """The signs of a matrix; see ``numpy_kernels.sign_matrix``."""
 
     def __init__(self, words, shape, dtype):
         self._words = words
@@ -84,19 +84,16 @@ class PackedMatrix(Matrix):
         return numpy_kernels.dot(gy, self.array) if y is None else y
 
 
-def pack(W):
-    """Returns the signs of W, or ``None`` where this module is no help.
+def pack_signs(x):
+    """Returns the bits ``x >= 0`` and whether no value is NaN.
 
     Args:
-        W (numpy.ndarray): Matrix of float32 or float64 numbers, none NaN.
+        x (numpy.ndarray): Matrix in the order of C, float32 or float64.
 
     """
-    if not (W.dtype in (numpy.float32, numpy.float64) and W.dtype.isnative
-            and W.flags.c_contiguous and W.size):
-        return None
-    words = numpy.empty((len(W), -(-W.shape[1] // 64)), numpy.uint64)
+    words = numpy.empty((len(x), -(-x.shape[1] // 64)), numpy.uint64)
     results = []
     run_in_threads(
-        lambda rows: results.append(_pack_rows(W[rows], words[rows])),
-        len(W), n_own(W.size, _WEIGHTS))
-    return PackedMatrix(words, W.shape, W.dtype) if all(results) else None
+        lambda rows: results.append(_pack(x[rows], words[rows])),
+        len(x), n_own(x.size, _WEIGHTS))
+    return words, all(results)
