@@ -17,7 +17,7 @@ _WEIGHTS = 1 << 17
 
 
 @jit
-def pack(x, start, n, magnitude):
+def _pack(x, start, n, magnitude):
     """Returns n <= 64 values as words of their signs and of those not 0.
 
     And whether all are of this magnitude or 0.
@@ -56,7 +56,7 @@ def _ternary_dot(x, W, magnitude, y):
     n_active = numpy.zeros(n_rows, numpy.int64)
     for i in range(n_rows):
         for k in range(n_words):
-            words[i, k], masks[i, k], is_covered = pack(
+            words[i, k], masks[i, k], is_covered = _pack(
                 x, i * n_in + 64 * k, min(64, n_in - 64 * k), magnitude)
             if not is_covered:
                 return False
