@@ -10,7 +10,8 @@ nox.options.error_on_missing_interpreters = False
 
 # The first NumPy that each Python has a wheel for, from 1.23 on.
 OLDEST = {'3.9': '1.23.5', '3.10': '1.23.5', '3.11': '1.23.5',
-          '3.12': '1.26.0', '3.13': '2.1.0', '3.14': '2.3.2'}
+          '3.12': '1.26.0', '3.13': '2.1.0', '3.14': '2.3.2',
+          '3.15': '2.5.2'}
 
 
 @nox.session

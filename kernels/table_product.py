@@ -160,9 +160,9 @@ def _multiply(a, words, span, digits, y):
                 y[first + r, j] = sums[r * width + j]
 
 
-def _is_covered(a, b, n_columns):
-    return (TABLE_BITS and a.dtype == b.dtype == numpy.float32
-            and a.dtype.isnative and b.flags.c_contiguous and b.size
+def _is_covered(a, n_columns):
+    return (TABLE_BITS and a.size and a.dtype == numpy.float32
+            and a.dtype.isnative
             and len(a) >= TABLE_ROWS and n_columns >= TILE)
 
 
@@ -207,7 +207,8 @@ def dot(a, b):
             +-c or, with AVX-512, 0 and +-c, for any c.
 
     """
-    if not _is_covered(a, b, b.shape[1]):
+    if not (_is_covered(a, b.shape[1]) and b.dtype == numpy.float32
+            and b.dtype.isnative and b.flags.c_contiguous):
         return None
     magnitude = magnitude_of(b)
     if magnitude is None:
@@ -223,11 +224,6 @@ def dot(a, b):
     return None
 
 
-def _covers_signs(a):
-    return (TABLE_BITS and a.size and a.dtype == numpy.float32
-            and a.dtype.isnative)
-
-
 def dot_signs(a, signs, n_columns):
     """Returns ``a b``, or ``None`` where this module does not cover it.
 
@@ -238,7 +234,7 @@ def dot_signs(a, signs, n_columns):
         n_columns (int): Number of columns of b.
 
     """
-    if not _covers_signs(a):
+    if not _is_covered(a, n_columns):
         return None
     words = _empty_words(len(signs), 64 * signs.shape[1], _BINARY_ROWS)
     run_in_threads(
@@ -256,7 +252,7 @@ def dot_signs_transposed(a, signs):
             ``numpy_kernels.pack_signs``.
 
     """
-    if not _covers_signs(a):
+    if not _is_covered(a, len(signs)):
         return None
     words = _empty_words(a.shape[1], len(signs), _BINARY_ROWS)
     _regroup(signs, words)
