@@ -2,16 +2,31 @@
 
 ``nox`` runs the whole suite in each; ``nox --list`` names the sessions, and
 ``nox -s "tests-3.13(numba='without', numpy='newest')"`` runs one. A Python
-that is not there is skipped.
+that is not there is skipped. What ran is noted in ``.nox/results.json``.
 """
+import json
+import pathlib
+import xml.etree.ElementTree
+
 import nox
 
 nox.options.error_on_missing_interpreters = False
 
 # The first NumPy that each Python has a wheel for, from 1.23 on.
 OLDEST = {'3.9': '1.23.5', '3.10': '1.23.5', '3.11': '1.23.5',
-          '3.12': '1.26.0', '3.13': '2.1.0', '3.14': '2.3.2',
-          '3.15': '2.5.2'}
+          '3.12': '1.26.0', '3.13': '2.1.0', '3.14': '2.3.2', '3.15': '2.5.2'}
+
+RECORD = pathlib.Path('.nox/results.json').resolve()
+VERSIONS = '''
+import importlib.metadata, json, platform
+def version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+print(json.dumps({'python': platform.python_version(),
+                  'numpy': version('numpy'), 'numba': version('numba')}))
+'''
 
 
 @nox.session
@@ -29,6 +44,30 @@ def tests(session, numpy, numba):
         session.install('--upgrade', requirement)
     else:
         session.install('-r', 'requirements-dev.txt', requirement)
-    session.run('python', '-c',
-                'import numpy, sys; print(sys.version, numpy.__version__)')
-    session.run('python', '-m', 'pytest', '-q', *session.posargs)
+    versions = json.loads(session.run(
+        'python', '-c', VERSIONS, silent=True).splitlines()[-1])
+    session.log(str(versions))
+    report = pathlib.Path(session.create_tmp()).resolve() / 'report.xml'
+    session.run('python', '-m', 'pytest', '-q', f'--junitxml={report}',
+                *session.posargs, success_codes=[0, 1])
+    counts = xml.etree.ElementTree.parse(report).getroot()[0].attrib
+    failed = int(counts['failures']) + int(counts['errors'])
+    if not session.posargs:
+        skipped = int(counts['skipped'])
+        note({**versions, 'failed': failed, 'skipped': skipped,
+              'passed': int(counts['tests']) - skipped - failed})
+    if failed:
+        session.error(f'{failed} tests failed')
+
+
+def note(result):
+    """Writes a result to the record, in the place of an earlier one."""
+    def key(entry):
+        return ([int(part) for part in entry['python'].split('.')],
+                [int(part) for part in entry['numpy'].split('.')],
+                entry['numba'] or '')
+
+    results = json.loads(RECORD.read_text()) if RECORD.exists() else []
+    results = [entry for entry in results if key(entry) != key(result)]
+    results = sorted([*results, result], key=key)
+    RECORD.write_text('[\n' + ',\n'.join(map(json.dumps, results)) + '\n]\n')

@@ -208,6 +208,15 @@ def variants():
                         for e in (1, 2, 3, 4))], rows)
 
 
+def pythons():
+    """Returns the table of what nox has run."""
+    return markdown(
+        ['Python', 'NumPy', 'Numba', 'passed', 'failed', 'skipped'],
+        [[entry['python'], entry['numpy'], entry['numba'] or '',
+          *(str(entry[name]) for name in ('passed', 'failed', 'skipped'))]
+         for entry in read_log(FOLDER / 'nox.json')])
+
+
 TABLES = {
     'binarized': lambda: last_epoch('binarized'),
     'original': lambda: against_original('original') + '\n\n'
@@ -217,6 +226,7 @@ TABLES = {
     'variants': variants,
     'bits': bits,
     'paper': long_runs,
+    'pythons': pythons,
     'search': search,
     'fashion_mnist': lambda: last_epoch('fashion_mnist'),
 }
