@@ -9,10 +9,15 @@ import kernels
 def dropout(x, ratio):
     """:func:`chainer.functions.dropout`, with a mask that is drawn faster.
 
-    In training, each value is set to zero with a probability of ``ratio``,
-    the others are multiplied by ``1 / (1 - ratio)``; else x is returned as it
-    is. The random numbers follow from one that ``numpy.random`` draws, on a
-    GPU, too, where the same values are dropped as on the CPU.
+    In training
+
+    .. math:: y = m x, \\quad g_x = m g_y,
+
+    where each value of m is 0 with a probability of ``ratio`` and else
+    :math:`1 / (1 - ratio)`, NaN and infinity times 0 being NaN; in evaluation
+    (``chainer.config.train`` is False) x is returned as it is. The mask
+    follows from one number that ``numpy.random`` draws, on a GPU, too, where
+    the same values are dropped as on the CPU.
 
     Args:
         x (:class:`~chainer.Variable` or :ref:`ndarray`): Input, of any float
@@ -22,13 +27,18 @@ def dropout(x, ratio):
     Returns:
         ~chainer.Variable: Output, of x's shape and dtype.
 
+    Raises:
+        ValueError: If ``ratio`` is not in [0, 1).
+
     .. admonition:: Example
 
-        >>> y = dropout(np.ones(8, np.float32), .5)
+        >>> y = dropout(np.ones(1000, np.float32), .5)
         >>> np.unique(y.array)
         array([0., 2.], dtype=float32)
 
     """
+    if not 0 <= ratio < 1:
+        raise ValueError(f'ratio must be in the range [0, 1), got {ratio}')
     x = chainer.as_variable(x)
     if not chainer.config.train:
         return x

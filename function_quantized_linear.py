@@ -15,11 +15,11 @@ _BINARY = Binary()
 
 def _quantize(quantizer, W):
     """Returns W, quantized, as a matrix for products with it."""
-    if isinstance(quantizer, Binary):
+    if type(quantizer) is Binary:
         return kernels.sign_matrix(W)  # without an array of +1 and -1
     Wq = quantizer(W)
     return (kernels.sign_matrix(Wq) if quantizer.is_binary
-            else kernels.matrix(Wq))
+            else kernels.as_matrix(Wq))
 
 
 class QuantizedLinearFunction(function_node.FunctionNode):

@@ -9,6 +9,7 @@ import pathlib
 import xml.etree.ElementTree
 
 import nox
+from packaging.version import Version
 
 nox.options.error_on_missing_interpreters = False
 
@@ -44,17 +45,24 @@ def tests(session, numpy, numba):
         session.install('--upgrade', requirement)
     else:
         session.install('-r', 'requirements-dev.txt', requirement)
-    versions = json.loads(session.run(
-        'python', '-c', VERSIONS, silent=True).splitlines()[-1])
+    versions = session.run('python', '-c', VERSIONS, silent=True)
+    if versions is None:  # --install-only
+        return
+    versions = json.loads(versions.splitlines()[-1])
     session.log(str(versions))
-    report = pathlib.Path(session.create_tmp()).resolve() / 'report.xml'
+    report = RECORD.with_name('report.xml')
+    report.parent.mkdir(exist_ok=True)
+    report.unlink(missing_ok=True)
     session.run('python', '-m', 'pytest', '-q', f'--junitxml={report}',
                 *session.posargs, success_codes=[0, 1])
     counts = xml.etree.ElementTree.parse(report).getroot()[0].attrib
     failed = int(counts['failures']) + int(counts['errors'])
     if not session.posargs:
         skipped = int(counts['skipped'])
-        note({**versions, 'failed': failed, 'skipped': skipped,
+        commit = session.run('git', 'rev-parse', '--short', 'HEAD',
+                             external=True, silent=True).strip()
+        note({**versions, 'commit': commit, 'failed': failed,
+              'skipped': skipped,
               'passed': int(counts['tests']) - skipped - failed})
     if failed:
         session.error(f'{failed} tests failed')
@@ -63,8 +71,7 @@ def tests(session, numpy, numba):
 def note(result):
     """Writes a result to the record, in the place of an earlier one."""
     def key(entry):
-        return ([int(part) for part in entry['python'].split('.')],
-                [int(part) for part in entry['numpy'].split('.')],
+        return (Version(entry['python']), Version(entry['numpy']),
                 entry['numba'] or '')
 
     results = json.loads(RECORD.read_text()) if RECORD.exists() else []

@@ -1,10 +1,11 @@
-"""The arithmetic of the binary network: arrays in, arrays out.
+"""The arithmetic of the binary network.
 
 Three modules hold the same functions under the same names: ``numpy_kernels``,
 the readable reference, ``numba_kernels``, compiled for the CPU, and
 ``cupy_kernels`` for the GPU. The functions of this module hand each call to
 one of them: to CuPy's for CuPy's arrays, else to Numba's where Numba can be
-imported, else to NumPy's. Nothing here needs Chainer.
+imported, else to NumPy's. They take and return arrays, but for the quantized
+matrices of ``kernels.matrix``. Nothing here needs Chainer.
 """
 import contextlib
 import sys
@@ -118,8 +119,8 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
         x, gamma, gy, mean, inv_std)
 
 
-def matrix(array):
-    """Returns weights that are quantized already as a ``matrix.Matrix``."""
+def as_matrix(array):
+    """Returns weights that are quantized already as a ``Matrix``."""
     return Matrix(array, dot)
 
 

@@ -222,7 +222,7 @@ def dropout_mask(x, ratio, seed):
     """See ``numpy_kernels.dropout_mask``."""
     if x.dtype not in (numpy.float32, numpy.float64):
         return numpy_kernels.dropout_mask(x, ratio, seed)
-    mask = numpy.empty(x.shape, x.dtype.newbyteorder('='))
+    mask = numpy.empty(x.shape, x.dtype)
     flat = mask.reshape(-1)
     limit = numpy_kernels.dropout_limit(ratio)
     run_in_threads(

@@ -1,8 +1,9 @@
 """The kernels in plain NumPy: the reference for the others.
 
 Every function takes and returns ``numpy.ndarray`` of any float dtype and any
-memory layout. ``numba_kernels`` and ``cupy_kernels`` hold the same functions
-under the same names.
+memory layout, but for :func:`sign_matrix`, which returns a ``Matrix``.
+``numba_kernels`` and ``cupy_kernels`` hold the same functions under the same
+names.
 """
 import numpy
 

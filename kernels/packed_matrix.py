@@ -71,7 +71,7 @@ class PackedMatrix(Matrix):
 
     def multiply_transposed(self, x):
         y = None
-        if x.dtype == self._dtype:
+        if x.dtype == self._dtype and x.shape[1] == self._shape[1]:
             y = xnor_product.dot_transposed(x, self._words)
             if y is None:
                 y = table_product.dot_signs_transposed(x, self._words)
@@ -79,7 +79,7 @@ class PackedMatrix(Matrix):
 
     def multiply(self, gy):
         y = None
-        if gy.dtype == self._dtype:
+        if gy.dtype == self._dtype and gy.shape[1] == self._shape[0]:
             y = table_product.dot_signs(gy, self._words, self._shape[1])
         return numpy_kernels.dot(gy, self.array) if y is None else y
 

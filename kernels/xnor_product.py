@@ -1,8 +1,8 @@
 """Matrix products of signs and signs, by XNOR and popcount.
 
 In a training: of binary activations, some of which dropout may have set to
-zero, and binary weights. (The packed network has its own, for words that are
-packed already: see ``numba_kernels``.)
+zero, and the bits of weights. (The packed network, whose activations are bits
+as well and whose weights lie in tiles, has its own: see ``numba_kernels``.)
 """
 import numpy
 

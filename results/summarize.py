@@ -211,9 +211,10 @@ def variants():
 def pythons():
     """Returns the table of what nox has run."""
     return markdown(
-        ['Python', 'NumPy', 'Numba', 'passed', 'failed', 'skipped'],
+        ['Python', 'NumPy', 'Numba', 'passed', 'failed', 'skipped', 'commit'],
         [[entry['python'], entry['numpy'], entry['numba'] or '',
-          *(str(entry[name]) for name in ('passed', 'failed', 'skipped'))]
+          *(str(entry[name]) for name in ('passed', 'failed', 'skipped')),
+          entry['commit']]
          for entry in read_log(FOLDER / 'nox.json')])
 
 

@@ -5,13 +5,14 @@ import importlib.util
 import os
 import signal
 import struct
+import sys
 
 import numpy
 import pytest
 
 import host_cupy
 import kernels
-from kernels import numpy_kernels
+from kernels import numpy_kernels, threads
 
 try:
     from kernels import numba_kernels
@@ -53,6 +54,16 @@ def kernel_path(request):
                'default': contextlib.nullcontext}[request.param]
     with context():
         yield request.param
+
+
+@pytest.fixture(params=[1, 2, 3, 8])
+def some_threads(request, monkeypatch):
+    """Makes threads of even the smallest work, on however few cores."""
+    monkeypatch.setattr(threads, 'n_threads', lambda: request.param)
+    for name, module in list(sys.modules.items()):
+        if name.startswith('kernels.') and hasattr(module, 'n_own'):
+            monkeypatch.setattr(
+                module, 'n_own', lambda work, least: request.param)
 
 
 @pytest.fixture(scope='session')

@@ -11,7 +11,7 @@ from weight_clip import WeightClip
 
 
 @pytest.mark.parametrize('name', [
-    'fused_adam', 'function_quantized_linear',
+    'fused_adam', 'function_dropout', 'function_quantized_linear',
     'function_shift_batch_normalization', 'link_quantized_linear',
     'packed_net', 'qst', 'quantize_gradient', 'quantizers', 'shift_adamax',
     'weight_clip'])

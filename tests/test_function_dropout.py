@@ -36,3 +36,31 @@ def test_in_evaluation_nothing_is_dropped_or_drawn():
     with chainer.using_config('train', False):
         assert dropout(x, .5).array is x
     assert numpy.random.get_state()[2] == before
+
+
+@pytest.mark.parametrize('ratio', [-.1, 1, 1.5, numpy.nan])
+def test_a_ratio_that_is_none_is_refused(ratio):
+    with pytest.raises(ValueError, match='ratio must be in the range'):
+        dropout(numpy.ones(8, numpy.float32), ratio)
+
+
+@pytest.mark.parametrize('shape', [(0,), (0, 3), (4, 3, 2)])
+def test_any_shape_and_layout(shape, random):
+    x = random.uniform(1, 2, shape).astype(numpy.float32)
+    numpy.random.seed(0)
+    y = dropout(x, .5).array
+    assert y.shape == shape
+    numpy.random.seed(0)
+    numpy.testing.assert_array_equal(
+        dropout(numpy.asfortranarray(x), .5).array, y)
+
+
+@pytest.mark.gpu
+def test_a_gpu_drops_the_same_values(random):
+    import cupy
+    x = random.uniform(1, 2, (50, 40)).astype(numpy.float32)
+    numpy.random.seed(0)
+    y = dropout(x, .3).array
+    numpy.random.seed(0)
+    numpy.testing.assert_array_equal(
+        cupy.asnumpy(dropout(cupy.asarray(x), .3).array), y)

@@ -124,6 +124,8 @@ def test_W_is_binarized_once_for_forward_and_backward(
         monkeypatch, random):
     shapes = []
     sign_matrix = kernels.sign_matrix
+    # Without an array of +1 and -1 before it.
+    monkeypatch.setattr(kernels, 'binarize', None)
     monkeypatch.setattr(
         kernels, 'sign_matrix',
         lambda array: shapes.append(array.shape) or sign_matrix(array))

@@ -3,7 +3,7 @@ import pytest
 
 import kernels
 from conftest import needs_numba, numba_kernels, on_each_backend
-from kernels import numpy_kernels, threads
+from kernels import numpy_kernels
 
 DTYPES = [numpy.float16, numpy.float32, numpy.float64]
 # Of rows of the factor, of columns and of rows of the matrix.
@@ -18,16 +18,6 @@ def weights(shape, dtype, random):
     edges = random.uniform(size=shape) < .1
     W[edges] = random.choice([0, -0., numpy.inf, -numpy.inf], shape)[edges]
     return W
-
-
-@pytest.fixture(params=[1, 3])
-def some_threads(request, monkeypatch):
-    """Makes threads of even the smallest work, on however few cores."""
-    monkeypatch.setattr(threads, 'n_threads', lambda: request.param)
-    if numba_kernels is not None:
-        from kernels import packed_matrix
-        monkeypatch.setattr(packed_matrix, 'n_own',
-                            lambda work, least: request.param)
 
 
 @on_each_backend
@@ -114,3 +104,15 @@ def test_binary_and_dropped_out_activations_take_the_xnor_kernel(
     x_dropped[0, 0] = -0.
     numpy.testing.assert_array_equal(
         matrix.multiply_transposed(x_dropped), x_dropped.dot(x.T))
+
+
+@on_each_backend
+def test_a_factor_of_another_size_is_refused(backend, random):
+    matrix = backend.sign_matrix(weights((70, 130), numpy.float32, random))
+    for value in 1, .5:
+        for n in 64, 128, 129, 131, 200:
+            with pytest.raises(ValueError, match='not aligned'):
+                matrix.multiply_transposed(
+                    numpy.full((9, n), value, numpy.float32))
+            with pytest.raises(ValueError, match='not aligned'):
+                matrix.multiply(numpy.full((9, n), value, numpy.float32))

@@ -1,4 +1,5 @@
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 import kernels
 from conftest import needs_numba, numba_kernels
-from kernels import numpy_kernels, threads
+from kernels import numpy_kernels
 
 if numba_kernels is not None:
     from kernels import table_product
@@ -39,14 +40,6 @@ def signs(shape, random, values=(-1, 1)):
     b = random.choice(values, shape).astype(numpy.float32)
     b[0, 0] = values[-1]  # not all are zero
     return b
-
-
-@pytest.fixture(params=[1, 2, 3])
-def some_threads(request, monkeypatch):
-    """Makes threads of even the smallest work, on however few cores."""
-    monkeypatch.setattr(threads, 'n_threads', lambda: request.param)
-    monkeypatch.setattr(table_product, 'n_own', lambda work, least:
-                        request.param)
 
 
 @pytest.mark.parametrize('values', SIGNS.values(), ids=SIGNS)
@@ -152,13 +145,17 @@ def test_training_takes_it_forward_and_backward(monkeypatch, random):
     numpy.testing.assert_array_equal(kernels.dot(gy.T, q), gy.T.dot(q))
 
 
-@pytest.mark.skipif(table_bits != 5, reason='runs on AVX2 already')
-def test_the_form_for_avx2_passes_these_tests():
+@pytest.mark.skipif(table_bits != 5, reason='runs on less already')
+@pytest.mark.parametrize(('features', 'modules'), [
+    ('+avx2,+fma', ['test_table_product.py', 'test_sign_matrix.py']),
+    ('', ['test_sign_matrix.py'])])
+def test_the_forms_for_other_processors_pass_these_tests(features, modules):
+    folder = pathlib.Path(__file__).parent
     result = subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
-         '-k', 'not avx2', __file__],
+         '-k', 'not other_processors', *(folder / name for name in modules)],
         env={**os.environ, 'NUMBA_CPU_NAME': 'haswell',
-             'NUMBA_CPU_FEATURES': '+avx2,+fma'},
+             'NUMBA_CPU_FEATURES': features},
         capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
     # Those of this processor are more: some are of signs that may be zero.

@@ -32,15 +32,6 @@ def test_an_error_inside_own_cores_gives_blas_its_threads_back():
     assert threads.n_own(10 ** 9, 1) == 1
 
 
-@pytest.fixture(params=[1, 2, 3, 8])
-def some_threads(request, monkeypatch):
-    """Makes threads of even the smallest work, on however few cores."""
-    monkeypatch.setattr(threads, 'n_threads', lambda: request.param)
-    monkeypatch.setattr(threads, 'n_own', lambda work, least: request.param)
-    for module in numpy_kernels, kernels._cpu_kernels:
-        monkeypatch.setattr(module, 'n_own', threads.n_own)
-
-
 @pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
                                    numpy.float64])
 @pytest.mark.parametrize(('n', 'k', 'm'), [
@@ -61,13 +52,15 @@ def test_dot_is_the_product_for_any_number_of_threads(
 
 def test_kernels_give_the_same_bits_for_any_number_of_threads(
         some_threads, random):
-    x = random.standard_normal((40, 70)).astype(numpy.float32)
+    x = random.standard_normal((150, 70)).astype(numpy.float32)
     numpy.testing.assert_array_equal(
         kernels.binarize(x), numpy_kernels.binarize(x))
     numpy.testing.assert_array_equal(
         kernels.binarize_backward(x, x),
         numpy_kernels.binarize_backward(x, x))
     q = numpy_kernels.binarize(x)
+    numpy.testing.assert_array_equal(
+        kernels.dropout_mask(x, .3, 5), numpy_kernels.dropout_mask(x, .3, 5))
     matrix = kernels.sign_matrix(x)
     numpy.testing.assert_array_equal(
         matrix.multiply_transposed(q), q.dot(q.T))
