@@ -37,7 +37,8 @@ class World:
     def scatter(self, dataset):
         """Returns this process's share of the training set.
 
-        All shares are of one size: the first examples fill up the last ones.
+        All shares are drawn at random, the same in each run, and of one size:
+        some examples are in two of them.
         """
         return dataset
 
@@ -68,7 +69,10 @@ class MultiNodeWorld(World):
 
     def scatter(self, dataset):
         n = len(dataset)
-        indices = numpy.arange(-(-n // self.size) * self.size) % n
+        # At random: every second image of MNIST is harder to read, and what
+        # rank 0 prints of the training is of its share.
+        order = numpy.random.RandomState(0).permutation(n)
+        indices = order[numpy.arange(-(-n // self.size) * self.size) % n]
         return _take(dataset, indices[self.rank::self.size])
 
     def share(self, dataset):

@@ -201,6 +201,15 @@ def test_shares_are_of_one_size_and_leave_nothing_out(n, size):
     assert sorted(numpy.concatenate(parts)) == list(range(n))
 
 
+def test_shares_are_drawn_at_random():
+    world = multi_node.MultiNodeWorld(FakeCommunicator(0, 2))
+    share, = world.scatter(
+        datasets.TupleDataset(numpy.arange(10000)))._datasets
+    # Neither every second one nor the first half.
+    assert .45 < (share % 2).mean() < .55
+    assert .45 < (share < 5000).mean() < .55
+
+
 def test_one_process_has_it_all():
     dataset = datasets.TupleDataset(numpy.arange(3))
     with multi_node.join(
