@@ -6,6 +6,7 @@ that is not there is skipped. What ran is noted in ``.nox/results.json``.
 """
 import json
 import pathlib
+import subprocess
 import xml.etree.ElementTree
 
 import nox
@@ -59,13 +60,21 @@ def tests(session, numpy, numba):
     failed = int(counts['failures']) + int(counts['errors'])
     if not session.posargs:
         skipped = int(counts['skipped'])
-        commit = session.run('git', 'rev-parse', '--short', 'HEAD',
-                             external=True, silent=True).strip()
-        note({**versions, 'commit': commit, 'failed': failed,
+        note({**versions, 'commit': commit(), 'failed': failed,
               'skipped': skipped,
               'passed': int(counts['tests']) - skipped - failed})
     if failed:
         session.error(f'{failed} tests failed')
+
+
+def commit():
+    """Returns the name of the commit, or nothing where it is not known."""
+    try:
+        return subprocess.check_output(
+            ['git', 'rev-parse', '--short', 'HEAD'], text=True,
+            stderr=subprocess.DEVNULL).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ''
 
 
 def note(result):
