@@ -27,6 +27,9 @@ SEARCH = {
     'dropout_1_1': '-u 1024 -e 30 --input-dropout .1 --dropout .1',
     'batch_200': '-u 1024 -e 30 --input-dropout .1 --dropout .1 -b 200',
     'two_layers': '--layers 2 -u 1448 -e 30 --input-dropout .1 --dropout .1',
+    # Stopped before its last epoch.
+    'long_dropout_2_4': '-e 140 --alpha .0003 --final-alpha 3e-6 '
+    '--input-dropout .2 --dropout .4',
 }
 
 # What results/variants.py changes in the recipe original.
