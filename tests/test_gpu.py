@@ -102,7 +102,8 @@ def marked(tmp_path_factory):
     return on_stand_in(
         tmp_path_factory.mktemp('marked') / 'report', '-m', 'pytest', '-m',
         'gpu', '-p', 'no:cacheprovider', 'tests/test_gpu.py',
-        'tests/test_kernels.py', 'tests/test_kernels_packed.py')
+        'tests/test_kernels.py', 'tests/test_kernels_packed.py',
+        'tests/test_function_dropout.py')
 
 
 @needs_compiler
