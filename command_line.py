@@ -1,5 +1,4 @@
 import argparse
-import importlib.util
 import os
 import sys
 
@@ -75,14 +74,19 @@ def make_folder(path, flag):
 
 
 def check_matplotlib(flag):
-    """Raises a ValueError where there is no Matplotlib.
+    """Raises a ValueError where there is no Matplotlib that works.
 
     Args:
         flag (str): The flag that asks for it, and what to do instead.
 
     """
-    if importlib.util.find_spec('matplotlib') is None:
-        raise ValueError(f'{flag} needs Matplotlib: pip install matplotlib')
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        raise ValueError(
+            f'{flag} needs Matplotlib: pip install matplotlib') from None
+    except ImportError as e:  # It wants another NumPy, for example.
+        raise ValueError(f'{flag} needs Matplotlib: {e}') from e
 
 
 def check_gpu(gpu):

@@ -39,13 +39,12 @@ def tests(session, numpy, numba):
     """Runs the whole suite."""
     requirement = ('numpy' if numpy == 'newest'
                    else f'numpy=={OLDEST[session.python]}')
+    # Together, so that the others suit this NumPy.
+    session.install('-r', 'requirements-dev.txt', requirement)
     if numba == 'without':
-        # Numba holds NumPy back: it is left out before NumPy is chosen.
-        session.install('-r', 'requirements-dev.txt')
         session.run('pip', 'uninstall', '--quiet', '--yes', 'numba')
-        session.install('--upgrade', requirement)
-    else:
-        session.install('-r', 'requirements-dev.txt', requirement)
+        if numpy == 'newest':  # Numba may have held it back.
+            session.install('--upgrade', 'numpy')
     versions = session.run('python', '-c', VERSIONS, silent=True)
     if versions is None:  # --install-only
         return
