@@ -215,7 +215,7 @@ def pythons():
     """Returns the table of what nox has run."""
     return markdown(
         ['Python', 'NumPy', 'Numba', 'passed', 'failed', 'skipped', 'commit'],
-        [[entry['python'], entry['numpy'], entry['numba'] or '',
+        [[entry['python'], entry['numpy'], entry['numba'] or 'none',
           *(str(entry[name]) for name in ('passed', 'failed', 'skipped')),
           entry['commit']]
          for entry in read_log(FOLDER / 'nox.json')])
