@@ -19,7 +19,7 @@ COLUMNS = ['main/loss', 'validation/main/loss', 'main/accuracy',
 BITS = {'binarized': 'binary', 'linear2': 'linear:2', 'linear4': 'linear:4',
         'log2': 'log:2', 'log4': 'log:4', 'none': 'none'}
 
-# Flags of the small runs of the recipe paper by their files.
+# Flags of other runs of the recipe paper by their files.
 SEARCH = {
     'dropout_2_4': '-u 1024 -e 30 --input-dropout .2 --dropout .4',
     'dropout_2_2': '-u 1024 -e 30 --input-dropout .2 --dropout .2',
@@ -27,6 +27,8 @@ SEARCH = {
     'dropout_1_1': '-u 1024 -e 30 --input-dropout .1 --dropout .1',
     'batch_200': '-u 1024 -e 30 --input-dropout .1 --dropout .1 -b 200',
     'two_layers': '--layers 2 -u 1448 -e 30 --input-dropout .1 --dropout .1',
+    'long_dropout_15_3': '-e 92 --alpha .001 --final-alpha 4e-6 '
+    '--input-dropout .15 --dropout .3',
     # Stopped before its last epoch.
     'long_dropout_2_4': '-e 140 --alpha .0003 --final-alpha 3e-6 '
     '--input-dropout .2 --dropout .4',
@@ -177,7 +179,7 @@ def long_runs():
 
 
 def search():
-    """Returns the table of small runs of the paper's experiment."""
+    """Returns the table of other runs of the paper's experiment."""
     rows = []
     for name, flags in SEARCH.items():
         log = read_log(FOLDER / 'search' / f'{name}.json')
