@@ -82,11 +82,9 @@ def check_matplotlib(flag):
     """
     try:
         import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        raise ValueError(
-            f'{flag} needs Matplotlib: pip install matplotlib') from None
-    except ImportError as e:  # It wants another NumPy, for example.
-        raise ValueError(f'{flag} needs Matplotlib: {e}') from e
+    except ImportError as e:  # It may want another NumPy, for example.
+        reason = 'pip install matplotlib' if e.name == 'matplotlib' else e
+        raise ValueError(f'{flag} needs Matplotlib: {reason}') from e
 
 
 def check_gpu(gpu):

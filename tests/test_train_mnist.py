@@ -229,7 +229,9 @@ def test_a_gpu_that_is_not_there_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(('error', 'reason'), [
-    ('ModuleNotFoundError()', 'pip install matplotlib'),
+    ("ModuleNotFoundError(name='matplotlib')", 'pip install matplotlib'),
+    ("ModuleNotFoundError('no kiwisolver', name='kiwisolver')",
+     'no kiwisolver'),
     ("ImportError('it requires numpy>=99')", 'it requires numpy>=99'),
 ])
 def test_plots_without_matplotlib_are_refused(error, reason, tmp_path):
