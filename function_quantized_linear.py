@@ -7,7 +7,7 @@ from chainer import utils
 from chainer.utils import type_check
 
 import kernels
-from quantize_gradient import quantize_gradient
+from layers.quantize_gradient import quantize_gradient
 from quantizers import Binary
 
 _BINARY = Binary()
@@ -139,7 +139,8 @@ def quantized_linear(x, W, b=None, n_batch_axes=1, quantizer=_BINARY,
         n_batch_axes (int): Number of batch axes, 1 by default.
         quantizer (callable): One of ``quantizers``.
         gradient_quantizer (callable): One of ``quantizers``, which rounds
-            g_y, see :func:`~quantize_gradient.quantize_gradient`; or ``None``.
+            g_y, see
+            :func:`~layers.quantize_gradient.quantize_gradient`; or ``None``.
 
     Returns:
         ~chainer.Variable: Output of shape (s_1, ..., s_{n_batch_axes}, M) and

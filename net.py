@@ -3,8 +3,8 @@ import chainer
 import chainer.functions as F
 
 import kernels
-from function_dropout import dropout
-from link_batch_normalization import BatchNormalization
+from layers.batch_normalization import BatchNormalization
+from layers.dropout import dropout
 from link_quantized_linear import QuantizedLinear
 from qst import qst
 from quantizers import Binary

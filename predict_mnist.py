@@ -7,17 +7,17 @@ import time
 
 import numpy
 
-import digit_image
-import idx_files
 import kernels
-import mnist_files
-import packed_net
-import summary
-from command_line import (
+from data import digit_image
+from data import idx
+from data import mnist
+from layers import summary
+from prediction import packed_net
+from prediction.packed_net import PackedMLP
+from system.command_line import (
     ArgumentParser, check_gpu, check_matplotlib, integer, make_folder,
     print_any_name)
-from npz_reader import NpzReader
-from packed_net import PackedMLP
+from system.npz_reader import NpzReader
 
 # Runs whose median is the speed, and seconds after which no more is begun.
 _RUNS, _SECONDS = 5, 2
@@ -83,7 +83,7 @@ def read_model(path):
     except ValueError as e:
         raise ValueError(f'{path} cannot be packed: {e}') from e
     try:
-        from chainer_net import ChainerNet
+        from prediction.chainer_net import ChainerNet
     except ImportError as e:
         if reason:
             raise ValueError(f'{path} cannot be packed: {reason}; and '
@@ -135,7 +135,7 @@ def export(net, path):
 
 def read_idx(folder):
     """Returns the test set in a folder, and the number of classes."""
-    (_, t), (x, labels) = idx_files.read_both(folder)
+    (_, t), (x, labels) = idx.read_both(folder)
     return (x.reshape(len(x), -1), labels), int(t.max()) + 1
 
 
@@ -166,7 +166,7 @@ def evaluate(packed, chainer_net, xp, report, x, labels):
         print(text)
     if report:
         # Matplotlib takes a second to import, so only where it is wanted.
-        import prediction_report
+        from prediction import report as prediction_report
         net = packed or chainer_net
         for path in prediction_report.draw(
                 report, x, labels,
@@ -217,7 +217,7 @@ def run(args):
     else:
         print(f'{kind}: {sizes}')
     evaluate(packed, chainer_net, xp, args.report,
-             *(test or mnist_files.read('test.npz')))
+             *(test or mnist.read('test.npz')))
 
 
 def main():

@@ -3,7 +3,7 @@ from chainer import function_node
 from chainer.utils import type_check
 
 import kernels
-from quantize_gradient import quantize_gradient
+from layers.quantize_gradient import quantize_gradient
 from quantizers import Binary
 
 _BINARY = Binary()
@@ -64,7 +64,8 @@ def qst(x, quantizer=_BINARY, gradient_quantizer=None):
             float16, float32 or float64.
         quantizer (callable): One of ``quantizers``.
         gradient_quantizer (callable): One of ``quantizers``, which rounds
-            g_y, see :func:`~quantize_gradient.quantize_gradient`; or ``None``.
+            g_y, see
+            :func:`~layers.quantize_gradient.quantize_gradient`; or ``None``.
 
     Returns:
         ~chainer.Variable: Output of x's shape and dtype, by default +1 or -1.

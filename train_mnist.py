@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """Trains a multi-layer perceptron with binarized weights and activations."""
-import interruption
+from system import interruption
 
 if __name__ == '__main__':
     # From here on: the imports below take a second.
@@ -19,21 +19,21 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-import divergence
-import files
 import kernels
-import mnist
-import multi_node
-import recipes
-import reports
-import run_folder
-import snapshots
-from array_iterator import ArrayIterator, send_arrays, send_dataset
-from command_line import (
+from recipes import build as recipes
+from system import files
+from system.command_line import (
     ArgumentParser, check_gpu, check_matplotlib, integer, print_any_name)
-from exact_evaluator import ExactEvaluator
-from sign_changes import SignChanges
-from step_size import StepSize
+from training import array_dataset
+from training import divergence
+from training import multi_node
+from training import reports
+from training import run_folder
+from training import snapshots
+from training.array_iterator import ArrayIterator, send_arrays, send_dataset
+from training.exact_evaluator import ExactEvaluator
+from training.sign_changes import SignChanges
+from training.step_size import StepSize
 
 # The evaluation's batch: large enough for the matrix products to run at full
 # speed, small enough for their results to stay in the cache.
@@ -112,7 +112,8 @@ def get_data(settings, folder=None):
         are held out, the test images; else these are ``test``.
 
     """
-    train, test = mnist.get_idx(folder) if folder else mnist.get_mnist()
+    train, test = (array_dataset.get_idx(folder) if folder
+                   else array_dataset.get_mnist())
     n_held_out = settings['validation']
     n = len(train) - n_held_out
     if n < 1:
@@ -122,17 +123,17 @@ def get_data(settings, folder=None):
         raise ValueError(f'--batchsize must be at most {n}, the number of '
                          f'images, got {settings["batchsize"]}')
     if settings['input_range'] == 'symmetric':
-        train, test = mnist.symmetric(train), mnist.symmetric(test)
+        train, test = map(array_dataset.symmetric, (train, test))
     if not n_held_out:
         return train, {'validation': test}
-    train, held_out = mnist.split(train, n)
+    train, held_out = array_dataset.split(train, n)
     return train, {'validation': held_out, 'test': test}
 
 
 def make_trainer(args, device, train, evaluated, world):
     settings = recipes.settings(args)
     model = recipes.make_classifier(
-        settings, *mnist.sizes(train, *evaluated.values()))
+        settings, *array_dataset.sizes(train, *evaluated.values()))
     model.to_device(device)
     device.use()
     optimizer = recipes.make_optimizer(settings, model)
@@ -216,8 +217,9 @@ def main():
 def run(parser, args, world, stack):
     try:
         if args.summary:
-            n_in, n_out = (mnist.sizes(*mnist.get_idx(args.data))
-                           if args.data else (784, 10))
+            n_in, n_out = (
+                array_dataset.sizes(*array_dataset.get_idx(args.data))
+                if args.data else (784, 10))
             print(recipes.summarize(recipes.settings(args), n_in, n_out))
             return
         device = get_device(args.gpu)
@@ -249,7 +251,7 @@ def run(parser, args, world, stack):
 
     try:
         print_settings(args, device, snapshot, moved, world,
-                       mnist.sizes(train, *evaluated.values()))
+                       array_dataset.sizes(train, *evaluated.values()))
         run_trainer(args, trainer)
     except FloatingPointError as e:
         newest = next(iter(snapshots.find(args.out)), 'none')

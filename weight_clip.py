@@ -11,8 +11,8 @@ class WeightClip:
     [-1, 1] would need many updates before its sign could change. NaN stays
     NaN.
 
-    A :class:`~fused_adam.FusedAdam` clips in the same pass over memory as it
-    updates, to the same result.
+    A :class:`~optimizers.fused_adam.FusedAdam` clips in the same pass over
+    memory as it updates, to the same result.
 
     Args:
         lower (float): Lower limit of the values, -1 by default.

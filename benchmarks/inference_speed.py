@@ -22,10 +22,10 @@ sys.path.insert(
     0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import kernels
-import mnist_files
-import packed_net
+from data import mnist
 from kernels.threads import n_threads, run_in_threads
-from npz_reader import NpzReader
+from prediction import packed_net
+from system.npz_reader import NpzReader
 
 _BATCH = 1000
 _SINGLES = 100
@@ -191,7 +191,7 @@ def work(connection, name, arrays):
     except ImportError as e:
         connection.send(e)
         return
-    x, _ = mnist_files.read('test.npz')
+    x, _ = mnist.read('test.npz')
     if name != 'packed':
         x = x.astype(numpy.float32) * numpy.float32(1 / 255)
     connection.send((description, predict(x)))

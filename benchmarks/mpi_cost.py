@@ -21,10 +21,10 @@ from chainer import datasets, training
 from chainer.training import updaters
 
 import kernels
-import multi_node
-import recipes
 import train_mnist
-from array_iterator import ArrayIterator, send_arrays
+from recipes import build as recipes
+from training import multi_node
+from training.array_iterator import ArrayIterator, send_arrays
 
 # Gigabits and seconds: of a link, and until a message of it arrives.
 NETWORKS = {'10 Gbit/s': (10, 25e-6), '100 Gbit/s': (100, 5e-6)}

@@ -29,7 +29,7 @@ import chainer.links as L  # noqa: E402
 import numpy  # noqa: E402
 
 import kernels  # noqa: E402
-import mnist  # noqa: E402
+from training import array_dataset  # noqa: E402
 
 VARIANTS = {
     'project': 'this project',
@@ -70,10 +70,10 @@ class ProjectVariant:
     def __init__(self, args, data):
         from chainer import training
 
-        import array_iterator
+        from training import array_iterator
         import quantizers
-        from exact_evaluator import ExactEvaluator
-        from fused_adam import FusedAdam
+        from training.exact_evaluator import ExactEvaluator
+        from optimizers.fused_adam import FusedAdam
         from net import MnistMLP
         from weight_clip import WeightClip
         quantizer = quantizers.parse(self.quantizer)
@@ -368,7 +368,7 @@ def blas_description():
 def work(args):
     """The process of one variant: one line of JSON for each line it gets."""
     numpy.random.seed(0)
-    data = mnist.get_mnist()
+    data = array_dataset.get_mnist()
     variant = CLASSES[args.worker](args, data)
     updates_per_epoch = len(data[0]) / args.batchsize
     n_updates = max(1, round(args.share * updates_per_epoch))

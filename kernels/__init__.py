@@ -25,7 +25,7 @@ except ImportError:
 
 _cpu_kernels = numpy_kernels
 if numba is not None and not numba.config.DISABLE_JIT:
-    from kernels import numba_kernels
+    from kernels.compiled import numba_kernels
     _cpu_kernels = numba_kernels
 
 

@@ -1,29 +1,16 @@
-"""What several test modules share."""
+"""Fixtures that several test modules share, and what tests run on."""
 import contextlib
-import gzip
 import importlib.util
 import os
 import signal
-import struct
 import sys
 
 import numpy
 import pytest
 
-import host_cupy
 import kernels
-from kernels import numpy_kernels, threads
-
-try:
-    from kernels import numba_kernels
-except ImportError:
-    numba_kernels = None
-
-needs_numba = pytest.mark.skipif(
-    numba_kernels is None, reason='needs Numba, which is not installed')
-on_each_backend = pytest.mark.parametrize('backend', [
-    numpy_kernels, pytest.param(numba_kernels, marks=needs_numba)],
-    ids=['numpy', 'numba'])
+from kernels import threads
+from tests.helpers import host_cupy
 
 try:
     import cupy
@@ -83,27 +70,3 @@ def host_cupy_kernels():
 @pytest.fixture
 def random():
     return numpy.random.RandomState(0)
-
-
-def edge_values(dtype):
-    """Returns 0, -0.0, +-1 with neighbours, the extremes, and no NaN."""
-    one = numpy.ones((), dtype)
-    info = numpy.finfo(dtype)
-    positive = [0, one, numpy.nextafter(one, 2 * one),
-                numpy.nextafter(one, 0 * one), 0.5, info.tiny,
-                numpy.nextafter(0 * one, one), info.max, numpy.inf]
-    values = numpy.array(positive, dtype)
-    return numpy.concatenate([values, -values])
-
-
-def write_idx(folder, train, test, compressed=False, separator='-'):
-    """Writes a data set, (images, labels) of each part, as IDX files."""
-    for part, arrays in ('train', train), ('t10k', test):
-        for name, array in zip(('images', 'labels'), arrays):
-            content = struct.pack(f'>{1 + array.ndim}I', 0x800 + array.ndim,
-                                  *array.shape) + array.tobytes()
-            path = folder / f'{part}-{name}{separator}idx{array.ndim}-ubyte'
-            if compressed:
-                path = path.with_name(path.name + '.gz')
-                content = gzip.compress(content, 1)
-            path.write_bytes(content)

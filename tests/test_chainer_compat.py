@@ -5,7 +5,6 @@ is removed here from older ones first.
 """
 import importlib.util
 import os
-import pathlib
 import subprocess
 import sys
 import textwrap
@@ -14,13 +13,12 @@ import numpy
 import pytest
 
 import chainer_compat
+from tests.helpers import ROOT
 
 import chainer
 import chainer.functions as F
 from chainer import gradient_check
 
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 NUMPY = tuple(int(n) for n in numpy.__version__.split('.')[:2])
 ARRAY = 'chainer.functions.array.'
 

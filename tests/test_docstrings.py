@@ -11,10 +11,10 @@ from weight_clip import WeightClip
 
 
 @pytest.mark.parametrize('name', [
-    'fused_adam', 'function_dropout', 'function_quantized_linear',
-    'function_shift_batch_normalization', 'link_quantized_linear',
-    'packed_net', 'qst', 'quantize_gradient', 'quantizers', 'shift_adamax',
-    'weight_clip'])
+    'function_quantized_linear', 'layers.dropout', 'layers.quantize_gradient',
+    'layers.shift_batch_normalization', 'link_quantized_linear',
+    'optimizers.fused_adam', 'optimizers.shift_adamax',
+    'prediction.packed_net', 'qst', 'quantizers', 'weight_clip'])
 def test_the_examples_give_what_they_say(name):
     module = importlib.import_module(name)
     names = {'chainer': chainer, 'np': numpy,

@@ -9,8 +9,8 @@ from chainer.utils import type_check
 
 import kernels
 import quantizers
-from conftest import edge_values
 from function_quantized_linear import quantized_linear
+from tests.helpers import edge_values
 
 DTYPES = [numpy.float16, numpy.float32, numpy.float64]
 TOLERANCE = {numpy.float16: 2e-2, numpy.float32: 1e-5, numpy.float64: 1e-12}

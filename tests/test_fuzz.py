@@ -18,15 +18,15 @@ import numpy
 import pytest
 from hypothesis import strategies as st
 
-import interruption
-import mnist
-import mnist_files
 import predict_mnist
-import recipes
-import run_folder
-import small_run
-import snapshots
-import test_snapshots
+from data import mnist
+from recipes import build as recipes
+from system import interruption
+from tests.helpers import small_run
+from tests.training import test_snapshots
+from training import array_dataset
+from training import run_folder
+from training import snapshots
 import train_mnist
 
 N_EXAMPLES = int(os.environ.get('FUZZ_EXAMPLES', 25))
@@ -289,26 +289,26 @@ def test_flipped_bits_in_the_data(tmp_path_factory, changes):
     CASES['data files'] += 1
     folder = tmp_path_factory.getbasetemp() / 'data' / 'pfnet/chainer/mnist'
     folder.mkdir(parents=True, exist_ok=True)
-    with open(mnist_files.check('test.npz'), 'rb') as f:
+    with open(mnist.check('test.npz'), 'rb') as f:
         data = f.read()
     damaged = flip(data, changes)
     (folder / 'test.npz').write_bytes(damaged)
     if damaged == data:
         return
     with pytest.raises(ValueError, match='is damaged: its SHA-256'):
-        mnist_files.read('test.npz', str(folder.parents[2]))
+        mnist.read('test.npz', str(folder.parents[2]))
 
 
 def test_data_that_is_cut_off(tmp_path):
     folder = tmp_path / 'pfnet/chainer/mnist'
     folder.mkdir(parents=True)
-    with open(mnist_files.check('test.npz'), 'rb') as f:
+    with open(mnist.check('test.npz'), 'rb') as f:
         data = f.read()
     for percent in range(100):
         CASES['data files'] += 1
         (folder / 'test.npz').write_bytes(data[:len(data) * percent // 100])
         with pytest.raises(ValueError, match='is damaged: its SHA-256'):
-            mnist_files.read('test.npz', str(tmp_path))
+            mnist.read('test.npz', str(tmp_path))
 
 
 FLAGS = [action.option_strings[-1] for action in
@@ -374,7 +374,7 @@ def test_any_run_succeeds_or_ends_with_a_line(tmp_path_factory, data):
         patch.setattr(sys, 'argv', ['train_mnist.py', *argv])
         patch.setattr(sys, 'stderr', io.StringIO())
         patch.setattr(sys, 'stdout', io.StringIO())
-        patch.setattr(mnist, 'get_mnist', small_run.small_mnist)
+        patch.setattr(array_dataset, 'get_mnist', small_run.small_mnist)
         patch.setattr(interruption, '_set', lambda handler: None)
         code = refusal(SystemExit, train_mnist.main)
         lines = [line for line in sys.stderr.getvalue().splitlines()

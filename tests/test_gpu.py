@@ -9,7 +9,6 @@ import ast
 import functools
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -21,17 +20,16 @@ import chainer.links as L
 import numpy
 import pytest
 
-import host_cupy
 import kernels
-import recipes
 import train_mnist
-from conftest import write_idx
-from fused_adam import FusedAdam
 from net import MnistMLP
+from optimizers.fused_adam import FusedAdam
+from recipes import build as recipes
+from tests.helpers import ROOT, host_cupy, program_files, write_idx
 from weight_clip import WeightClip
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-HERE = pathlib.Path(__file__).resolve().parent
+
+STAND_IN = ROOT / 'tests' / 'helpers' / 'host_cupy.py'
 
 needs_compiler = pytest.mark.skipif(
     host_cupy.COMPILER is None, reason='needs a C++ compiler')
@@ -69,7 +67,7 @@ def small_data(folder):
 
 def on_stand_in(report, *command, cwd=ROOT):
     process = subprocess.run(
-        [sys.executable, str(HERE / 'host_cupy.py'), str(report),
+        [sys.executable, str(STAND_IN), str(report),
          *map(str, command)], cwd=cwd, capture_output=True, text=True,
         timeout=300)
     assert process.returncode == 0, process.stdout + process.stderr
@@ -102,8 +100,8 @@ def marked(tmp_path_factory):
     return on_stand_in(
         tmp_path_factory.mktemp('marked') / 'report', '-m', 'pytest', '-m',
         'gpu', '-p', 'no:cacheprovider', 'tests/test_gpu.py',
-        'tests/test_kernels.py', 'tests/test_kernels_packed.py',
-        'tests/test_function_dropout.py')
+        'tests/kernels/test_kernels.py',
+        'tests/kernels/test_kernels_packed.py', 'tests/layers/test_dropout.py')
 
 
 @needs_compiler
@@ -270,7 +268,7 @@ def test_adam_on_a_gpu_rounds_each_operation(used_kernels):
 
 def names_of_modules():
     """Yields (file:line, name) of each name taken of xp or cupy."""
-    for path in sorted([*ROOT.glob('*.py'), *ROOT.glob('kernels/*.py')]):
+    for path in program_files():
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
             while isinstance(node, ast.Attribute):
@@ -286,6 +284,7 @@ def names_of_modules():
 
 
 def test_the_walk_finds_names():
+    assert len(program_files()) >= 55
     assert {name for _, name in names_of_modules()} >= {
         'asarray', 'clip', 'random.seed', 'ElementwiseKernel'}
 
@@ -381,7 +380,7 @@ def test_recipes_train_on_a_gpu(recipe):
 
 @pytest.mark.gpu
 def test_batch_normalization_of_other_shapes_is_chainers():
-    from link_batch_normalization import BatchNormalization
+    from layers.batch_normalization import BatchNormalization
     x = numpy.random.RandomState(0).rand(4, 3, 5).astype(numpy.float32)
     results = []
     for name in '@numpy', '@cupy:0':
@@ -401,7 +400,7 @@ def test_batch_normalization_of_other_shapes_is_chainers():
 def test_the_programs_train_and_predict_on_a_gpu(tmp_path):
     import cupy
     if hasattr(cupy, 'is_host_cupy'):
-        start = [str(HERE / 'host_cupy.py'), os.devnull]
+        start = [str(STAND_IN), os.devnull]
         data = ['--data', str(small_data(tmp_path / 'data'))]
         devices, size, least = [0], ['--unit', '8', '--batchsize', '10'], 0
     else:

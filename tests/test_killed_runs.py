@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-import snapshots
-import torture
+from tests import torture
+from training import snapshots
 
 ARGUMENTS = ['--unit', 4, '--batchsize', 70, '--noplot']
 
@@ -56,7 +56,7 @@ def test_a_signal_in_an_epoch_writes_a_snapshot_to_go_on_from(
         tmp_path, finished, number, code):
     # The signal comes in iteration 14, at the second epoch's first batches.
     process = start(tmp_path, '--epoch', 2, moment=(
-        f'array_iterator.ArrayIterator.next:14:{number:d}'))
+        f'training.array_iterator.ArrayIterator.next:14:{number:d}'))
     _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (code, (
         'interrupted at iteration 14, result/snapshot_iter_14 is written; the '
@@ -79,7 +79,8 @@ def test_a_signal_before_the_first_iteration_ends_in_a_line(tmp_path, number):
 
 def test_a_background_job_ignores_ctrl_c_as_its_shell_says(tmp_path):
     process = start(
-        tmp_path, '--epoch', 1, moment='array_iterator.ArrayIterator.next:3:2',
+        tmp_path, '--epoch', 1,
+        moment='training.array_iterator.ArrayIterator.next:3:2',
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     process.communicate(timeout=60)
     assert process.returncode == 0
@@ -136,9 +137,11 @@ def test_a_damaged_snapshot_is_named_and_the_one_before_it_used(
 
 def python(cwd, code, *arguments):
     """Runs train_mnist on a few images after some lines of code."""
-    code = (f'import sys; sys.path.insert(0, {str(torture.HERE)!r})\n'
-            'import small_run, mnist, train_mnist\n'
-            f'mnist.get_mnist = small_run.small_mnist\n{code}\n'
+    code = (f'import sys; sys.path.insert(0, {str(torture.HERE.parent)!r})\n'
+            'from tests.helpers import small_run\n'
+            'import train_mnist\n'
+            'from training import array_dataset\n'
+            f'array_dataset.get_mnist = small_run.small_mnist\n{code}\n'
             'train_mnist.main()')
     return subprocess.run(
         [sys.executable, '-c', code, *map(str, arguments)], cwd=cwd,

@@ -3,7 +3,7 @@ import chainer
 import chainer.functions as F
 import numpy
 
-from function_dropout import dropout
+from layers.dropout import dropout
 from link_quantized_linear import QuantizedLinear
 from net import MnistMLP
 from qst import qst

@@ -7,11 +7,10 @@ import sys
 import numpy
 import pytest
 
-import mnist_files
 import predict_mnist
-import recipes
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from data import mnist
+from recipes import build as recipes
+from tests.helpers import ROOT
 
 
 def run(*args, code=0, program='predict_mnist.py'):
@@ -111,7 +110,7 @@ def test_the_report_draws_three_pictures(trained):
 
 def test_pictures_are_classified(trained, tmp_path, capsys):
     Image = pytest.importorskip('PIL.Image')
-    images, labels = mnist_files.read('test.npz')
+    images, labels = mnist.read('test.npz')
     paths = []
     for i in range(12):
         # Large, and dark on light: as a person would have them.
@@ -270,5 +269,5 @@ def test_a_snapshot_may_be_compressed(trained, tmp_path, capsys):
 
 
 def test_a_missing_data_file_is_named(trained, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(mnist_files.read, '__defaults__', (str(tmp_path),))
+    monkeypatch.setattr(mnist.read, '__defaults__', (str(tmp_path),))
     assert 'cannot read the data file' in refused(capsys, trained / 'packed')

@@ -7,8 +7,8 @@ from chainer import gradient_check
 from chainer.utils import type_check
 
 import quantizers
-from conftest import edge_values
 from qst import qst
+from tests.helpers import edge_values
 
 DTYPES = [numpy.float16, numpy.float32, numpy.float64]
 

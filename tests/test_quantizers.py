@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 import quantizers
-from conftest import edge_values
+from tests.helpers import edge_values
 
 DTYPES = [numpy.float16, numpy.float32, numpy.float64]
 

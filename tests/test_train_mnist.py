@@ -1,7 +1,6 @@
 """The program as a person runs it: a command, its output and its files."""
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -10,11 +9,11 @@ import chainer_compat  # noqa: F401  (makes Chainer importable)
 import numpy
 import pytest
 
-import recipes
-import run_folder
 import train_mnist
+from recipes import build as recipes
+from tests.helpers import FOLDERS, ROOT
+from training import run_folder
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 COLUMNS = ['epoch', 'main/loss', 'validation/main/loss', 'main/accuracy',
            'validation/main/accuracy', 'elapsed_time']
 
@@ -308,8 +307,10 @@ def test_a_snapshot_of_another_size_is_refused(two_epochs, tmp_path):
 def test_a_missing_data_file_is_refused(tmp_path):
     for path in ROOT.glob('*.py'):
         shutil.copy(path, tmp_path)
-    shutil.copytree(ROOT / 'kernels', tmp_path / 'kernels',
-                    ignore=shutil.ignore_patterns('__pycache__'))
+    for folder in FOLDERS:
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder,
+            ignore=shutil.ignore_patterns('__pycache__', '*.npz'))
     process = subprocess.run(
         [sys.executable, 'train_mnist.py'], cwd=tmp_path, capture_output=True,
         text=True, timeout=60)

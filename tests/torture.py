@@ -2,10 +2,10 @@
 
     python tests/torture.py --minutes 10
 
-Runs of tests/small_run.py are killed at random moments, by the clock and
-before chosen calls (a flush, a rename, in a file that is being written, in a
-picture), and ended with SIGINT and SIGTERM in the middle of an epoch; the same
-command with --autoload or --resume goes on, until it is through. Then its
+Runs of tests/helpers/small_run.py are killed at random moments, by the clock
+and before chosen calls (a flush, a rename, in a file that is being written, in
+a picture), and ended with SIGINT and SIGTERM in the middle of an epoch; the
+same command with --autoload or --resume goes on, until it is through. Then its
 snapshot and log are compared with those of a run that was never interrupted,
 bit for bit. After these minutes tests/test_fuzz.py damages files and
 arguments, as many cases of each property as --examples says.
@@ -28,7 +28,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import numpy  # noqa: E402
 
-import snapshots  # noqa: E402
+from training import snapshots  # noqa: E402
 
 SMALL = ['--unit', '8', '--batchsize', '70', '--epoch', '9']
 
@@ -43,16 +43,17 @@ KINDS = [
 
 # Calls of a run that SIGKILL comes before, and how many of them there may be.
 MOMENTS = {
-    'os.fsync': 40, 'os.replace': 25, 'os.unlink': 6, 'files.write_npz': 5,
-    'numpy.lib.format.write_array': 300, 'train_mnist.make_trainer': 1,
-    'run_folder._write_lock': 1, 'snapshots.find': 10, 'json.dumps': 30,
+    'os.fsync': 40, 'os.replace': 25, 'os.unlink': 6,
+    'system.files.write_npz': 5, 'numpy.lib.format.write_array': 300,
+    'train_mnist.make_trainer': 1, 'training.run_folder._write_lock': 1,
+    'training.snapshots.find': 10, 'json.dumps': 30,
     'matplotlib.figure.Figure.savefig': 20, 'os.listdir': 20,
 }
 
 
 def command(moment, *arguments):
     """Returns the command of a run that is killed at a moment."""
-    return [sys.executable, str(HERE / 'small_run.py'), moment,
+    return [sys.executable, str(HERE / 'helpers' / 'small_run.py'), moment,
             *map(str, arguments)]
 
 

@@ -1,0 +1,1 @@
+"""MNIST and whatever else becomes pixels, as NumPy arrays; no Chainer."""

@@ -1,0 +1,100 @@
+"""The signs of a matrix as bits, and the products of a training with them.
+
+One pass over the weights makes a bit of each; all products, forward and
+backward, are made from these.
+"""
+import functools
+
+import numpy
+
+from kernels import numpy_kernels
+from kernels.compiled import table_product, xnor_product
+from kernels.compiled.jit import jit
+from kernels.compiled.vector_intrinsics import is_at_least
+from kernels.matrix import Matrix
+from kernels.threads import n_own, run_in_threads
+
+# Weights for which a thread is woken.
+_WEIGHTS = 1 << 17
+
+
+@jit
+def _pack(x, words):
+    """Writes the bits ``x >= 0``, 64 to a word; returns whether none is NaN.
+
+    Those beyond the end of a row are 0.
+    """
+    n_rows, n = x.shape
+    x = x.reshape(-1)
+    zero, least = x.dtype.type(0), x.dtype.type(-numpy.inf)
+    n_numbers = 0
+    for i in range(n_rows):
+        for k in range(n // 64):
+            start = i * n + 64 * k
+            words[i, k] = is_at_least(x, start, zero)
+            n_numbers += 64 * (
+                is_at_least(x, start, least) == ~numpy.uint64(0))
+        if n % 64:
+            word = numpy.uint64(0)
+            for j in range(n % 64):
+                value = x[i * n + n - n % 64 + j]
+                word |= numpy.uint64(value >= zero) << numpy.uint64(j)
+                n_numbers += value == value
+            words[i, n // 64] = word
+    return n_numbers == x.size
+
+
+@jit
+def _unpack(words, W):
+    one = W.dtype.type(1)
+    for i in range(W.shape[0]):
+        for j in range(W.shape[1]):
+            bit = words[i, j // 64] >> numpy.uint64(j % 64) & numpy.uint64(1)
+            W[i, j] = one if bit else -one
+
+
+class PackedMatrix(Matrix):
+    """The signs of a matrix; see ``numpy_kernels.sign_matrix``."""
+
+    def __init__(self, words, shape, dtype):
+        self._words = words
+        self._shape = shape
+        self._dtype = dtype
+
+    @functools.cached_property
+    def array(self):
+        """+1 and -1, for what no kernel here covers."""
+        array = numpy.empty(self._shape, self._dtype)
+        run_in_threads(
+            lambda rows: _unpack(self._words[rows], array[rows]),
+            len(array), n_own(array.size, _WEIGHTS))
+        return array
+
+    def multiply_transposed(self, x):
+        y = None
+        if x.dtype == self._dtype and x.shape[1] == self._shape[1]:
+            y = xnor_product.dot_transposed(x, self._words)
+            if y is None:
+                y = table_product.dot_signs_transposed(x, self._words)
+        return numpy_kernels.dot(x, self.array.T) if y is None else y
+
+    def multiply(self, gy):
+        y = None
+        if gy.dtype == self._dtype and gy.shape[1] == self._shape[0]:
+            y = table_product.dot_signs(gy, self._words, self._shape[1])
+        return numpy_kernels.dot(gy, self.array) if y is None else y
+
+
+def pack_signs(x):
+    """Returns the bits ``x >= 0`` and whether no value is NaN.
+
+    Args:
+        x (numpy.ndarray): Matrix in the order of C, float32 or float64.
+
+    """
+    words = numpy.empty((len(x), -(-x.shape[1] // 64)), numpy.uint64)
+    results = []
+    run_in_threads(
+        lambda rows: results.append(_pack(x[rows], words[rows])),
+        len(x), n_own(x.size, _WEIGHTS))
+    return words, all(results)

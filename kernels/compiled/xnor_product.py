@@ -1,0 +1,129 @@
+"""Matrix products of signs and signs, by XNOR and popcount.
+
+In a training: of binary activations, some of which dropout may have set to
+zero, and the bits of weights. (The packed network, whose activations are bits
+as well and whose weights lie in tiles, has its own: see ``numba_kernels``.)
+"""
+import numpy
+
+from kernels.compiled.jit import jit
+from kernels.compiled.vector_intrinsics import (
+    ROWS, has_magnitude, is_at_least, masked_xnor_tile_row,
+    masked_xnor_tile_rows, popcount)
+from kernels.threads import n_own, run_in_threads
+
+# Weights for which a thread is woken.
+_WEIGHTS = 1 << 17
+
+
+@jit
+def _pack(x, start, n, magnitude):
+    """Returns n <= 64 values as words of their signs and of those not 0.
+
+    And whether all are of this magnitude or 0.
+    """
+    zero = x.dtype.type(0)
+    if n == 64:
+        mask = has_magnitude(x, start, magnitude)
+        zeros = has_magnitude(x, start, zero)
+        return (is_at_least(x, start, zero), mask,
+                mask | zeros == ~numpy.uint64(0))
+    word = mask = numpy.uint64(0)
+    is_covered = True
+    for j in range(n):
+        value = x[start + j]
+        bit = numpy.uint64(1) << numpy.uint64(j)
+        if value >= 0:
+            word |= bit
+        if abs(value) == magnitude:
+            mask |= bit
+        elif value != 0:
+            is_covered = False
+    return word, mask, is_covered
+
+
+@jit
+def _ternary_dot(x, W, magnitude, y):
+    """Writes ``x W^T`` to y, or returns False where x has other values.
+
+    They have to be 0 or of the magnitude.
+    """
+    n_rows, n_in = x.shape
+    n_out, n_words = W.shape
+    x = x.reshape(-1)
+    words = numpy.empty((n_rows, n_words), numpy.uint64)
+    masks = numpy.empty((n_rows, n_words), numpy.uint64)
+    n_active = numpy.zeros(n_rows, numpy.int64)
+    for i in range(n_rows):
+        for k in range(n_words):
+            words[i, k], masks[i, k], is_covered = _pack(
+                x, i * n_in + 64 * k, min(64, n_in - 64 * k), magnitude)
+            if not is_covered:
+                return False
+            n_active[i] += numpy.int64(popcount(masks[i, k]))
+    # Tiles of the weights one after the other; see numpy_kernels.tile_weights.
+    tile = numpy.zeros((n_words, 64), numpy.uint64)
+    dots = numpy.empty(ROWS * 64, numpy.int64)
+    for first in range(0, n_out, 64):
+        n_units = min(64, n_out - first)
+        for u in range(n_units):
+            for k in range(n_words):
+                tile[k, u] = W[first + u, k]
+        i = 0
+        while i < n_rows:
+            n = ROWS if i + ROWS <= n_rows else 1
+            if n == ROWS:
+                masked_xnor_tile_rows(words, masks, i * n_words, tile, 0,
+                                      n_words, 0, dots)
+            else:
+                masked_xnor_tile_row(words, masks, i * n_words, tile, 0,
+                                     n_words, 0, dots)
+            for r in range(n):
+                for u in range(n_units):
+                    y[i + r, first + u] = magnitude * x.dtype.type(
+                        n_active[i + r] + dots[64 * r + u])
+            i += n
+    return True
+
+
+def magnitude_of(matrix):
+    """Returns c where the first row has but +-c and 0, else ``None``.
+
+    A look that tells real numbers, such as pixels, from signs right away.
+    """
+    row = numpy.abs(matrix[0])
+    magnitude = row.max()
+    if (numpy.isfinite(magnitude) and magnitude > 0
+            and ((row == magnitude) | (row == 0)).all()):
+        return magnitude
+    return None
+
+
+def dot_transposed(x, W):
+    """Returns ``x W^T``, or ``None`` where this module does not cover it.
+
+    It is c times a sum of integers, rounded once: exact where c is a power of
+    two.
+
+    Args:
+        x (numpy.ndarray): Float32 or float64 matrix of shape (N, K) whose
+            values are +-c and 0, for any c.
+        W (numpy.ndarray): Signs of a matrix of shape (M, K), see
+            ``numpy_kernels.pack_signs``.
+
+    """
+    if not (x.size and x.dtype in (numpy.float32, numpy.float64)
+            and x.dtype.isnative and x.flags.c_contiguous):
+        return None
+    magnitude = magnitude_of(x)
+    if magnitude is None:
+        return None
+    y = numpy.empty((len(x), len(W)), x.dtype)
+    are_ternary = []
+
+    def multiply(tiles):
+        units = slice(64 * tiles.start, min(64 * tiles.stop, len(W)))
+        are_ternary.append(_ternary_dot(x, W[units], magnitude, y[:, units]))
+
+    run_in_threads(multiply, -(-len(W) // 64), n_own(64 * W.size, _WEIGHTS))
+    return y if all(are_ternary) else None

@@ -1,0 +1,1 @@
+"""Optimizers that clip in the pass that updates, in WeightClip's place."""

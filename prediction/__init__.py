@@ -1,0 +1,1 @@
+"""What predict_mnist.py is made of; no Chainer but in chainer_net."""

@@ -1,0 +1,1 @@
+"""Sets of choices for a run, and what is built from them."""

@@ -1,0 +1,1 @@
+"""Files, signals, the command line; no Chainer, nothing of neural networks."""

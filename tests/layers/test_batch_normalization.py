@@ -1,0 +1,126 @@
+import chainer_compat  # noqa: F401  (before chainer)
+import chainer
+import chainer.links as L
+import numpy
+import pytest
+from chainer import gradient_check
+
+from layers.batch_normalization import BatchNormalization, _FusedImpl
+
+
+def make(cls, dtype=numpy.float32, **kwargs):
+    random = numpy.random.RandomState(3)
+    link = cls(7, dtype=dtype, **kwargs)
+    for param in link.params():
+        param.array[...] = random.standard_normal(7)
+    return link
+
+
+def batch(random, dtype=numpy.float32, n=10):
+    # Columns of various scales, one of them constant.
+    x = random.standard_normal((n, 7)) * 10. ** numpy.arange(-3, 4) + 1
+    x[:, 2] = 5
+    return x.astype(dtype), random.standard_normal((n, 7)).astype(dtype)
+
+
+def forward_backward(link, x, gy, **kwargs):
+    """Returns y, gx, the gradients and the running values."""
+    x = chainer.Variable(x)
+    y = link(x, **kwargs)
+    link.cleargrads()
+    y.grad = gy
+    y.backward()
+    return [y.array, x.grad, *(param.grad for _, param in
+                               sorted(link.namedparams())),
+            link.avg_mean, link.avg_var]
+
+
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+@pytest.mark.parametrize('n', [1, 2, 10, 100])
+@pytest.mark.filterwarnings('ignore:A batch with no more than one sample')
+def test_training_equals_chainers_bit_for_bit(dtype, n, kernel_path, random):
+    ours, chainers = (make(cls, dtype)
+                      for cls in (BatchNormalization, L.BatchNormalization))
+    for _ in range(3):
+        x, gy = batch(random, dtype, n)
+        for a, b in zip(forward_backward(ours, x, gy),
+                        forward_backward(chainers, x, gy)):
+            assert a.dtype == b.dtype
+            numpy.testing.assert_array_equal(a, b)
+
+
+def test_a_batch_of_vectors_takes_the_fused_path(random, monkeypatch):
+    called = []
+    monkeypatch.setattr(
+        _FusedImpl, 'forward',
+        lambda self, **kwargs: called.append(1) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        make(BatchNormalization)(batch(random)[0])
+    assert called
+
+
+@pytest.mark.parametrize('case', [
+    'evaluation', 'finetune', 'float16', 'images', 'no gamma', 'no beta',
+    'axis'])
+def test_all_else_is_chainers(case, random):
+    kwargs = {'no gamma': {'use_gamma': False},
+              'no beta': {'use_beta': False}, 'axis': {'axis': (0, 2)}}
+    x, gy = batch(random)
+    if case in ('images', 'axis'):
+        x, gy = numpy.stack([x, 2 * x], 2), numpy.stack([gy, -gy], 2)
+    if case == 'float16':
+        x, gy = (numpy.clip(a, -9, 9).astype(numpy.float16) for a in (x, gy))
+    results = []
+    for cls in BatchNormalization, L.BatchNormalization:
+        link = make(cls, **kwargs.get(case, {}))
+        with chainer.using_config('train', case != 'evaluation'):
+            results.append(forward_backward(
+                link, x, gy, **({'finetune': True}
+                                if case == 'finetune' else {})))
+    for a, b in zip(*results):
+        numpy.testing.assert_array_equal(a, b)
+
+
+def test_double_backward_agrees_with_numerical_differentiation(
+        kernel_path, random):
+    x, gy, ggx = random.standard_normal((3, 5, 7))
+    gamma, beta, gggamma, ggbeta = random.standard_normal((4, 7))
+
+    def function(x, gamma, beta):
+        link = BatchNormalization(7, dtype=numpy.float64)
+        del link.gamma, link.beta
+        link.gamma, link.beta = gamma, beta
+        return link(x)
+
+    gradient_check.check_double_backward(
+        function, (x, gamma, beta), gy, (ggx, gggamma, ggbeta),
+        eps=1e-4, rtol=1e-4, atol=1e-4)
+
+
+def test_non_contiguous_batches_give_what_their_copies_give(
+        kernel_path, random):
+    x, gy = batch(random)
+    for a, b in zip(
+            forward_backward(make(BatchNormalization), x[::2], gy[::2]),
+            forward_backward(make(BatchNormalization),
+                             x[::2].copy(), gy[::2].copy())):
+        numpy.testing.assert_array_equal(a, b)
+
+
+def test_nan_in_one_column_stays_in_that_column(kernel_path, random):
+    x, _ = batch(random)
+    x[4, 3] = numpy.nan
+    y = make(BatchNormalization)(x).array
+    assert numpy.isnan(y).any(axis=0).tolist() == [
+        False, False, False, True, False, False, False]
+
+
+def test_evaluation_can_use_the_batchs_own_statistics(random):
+    link = BatchNormalization(5, evaluate_with_batch=True)
+    x = random.standard_normal((8, 5)).astype('f')
+    y = link(x)
+    mean = link.avg_mean.copy()
+    with chainer.using_config('train', False):
+        numpy.testing.assert_allclose(
+            link(x).array, y.array, rtol=1e-5, atol=1e-6)
+    numpy.testing.assert_array_equal(link.avg_mean, mean)

@@ -1,0 +1,66 @@
+import chainer_compat  # noqa: F401  (before chainer)
+import chainer
+import numpy
+import pytest
+
+from layers.dropout import dropout
+
+
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+def test_values_and_gradients_are_dropped_together(dtype, random):
+    x = chainer.Variable(random.uniform(1, 2, (50, 40)).astype(dtype))
+    y = dropout(x, .2)
+    mask = numpy.where(y.array == 0, 0, dtype(1 / .8))
+    assert y.dtype == dtype
+    numpy.testing.assert_array_equal(y.array, x.array * mask.astype(dtype))
+    assert abs((mask == 0).mean() - .2) < 5 * (.16 / 2000) ** .5
+    gy = random.standard_normal(x.shape).astype(dtype)
+    y.grad = gy
+    y.backward()
+    numpy.testing.assert_array_equal(x.grad, gy * mask.astype(dtype))
+
+
+def test_the_seed_of_numpy_decides():
+    x = numpy.ones(1000, numpy.float32)
+    numpy.random.seed(3)
+    first, second = dropout(x, .5).array, dropout(x, .5).array
+    assert (first != second).any()
+    numpy.random.seed(3)
+    numpy.testing.assert_array_equal(dropout(x, .5).array, first)
+
+
+def test_in_evaluation_nothing_is_dropped_or_drawn():
+    x = numpy.ones(1000, numpy.float32)
+    before = numpy.random.get_state()[2]
+    with chainer.using_config('train', False):
+        assert dropout(x, .5).array is x
+    assert numpy.random.get_state()[2] == before
+
+
+@pytest.mark.parametrize('ratio', [-.1, 1, 1.5, numpy.nan])
+def test_a_ratio_that_is_none_is_refused(ratio):
+    with pytest.raises(ValueError, match='ratio must be in the range'):
+        dropout(numpy.ones(8, numpy.float32), ratio)
+
+
+@pytest.mark.parametrize('shape', [(0,), (0, 3), (4, 3, 2)])
+def test_any_shape_and_layout(shape, random):
+    x = random.uniform(1, 2, shape).astype(numpy.float32)
+    numpy.random.seed(0)
+    y = dropout(x, .5).array
+    assert y.shape == shape
+    numpy.random.seed(0)
+    numpy.testing.assert_array_equal(
+        dropout(numpy.asfortranarray(x), .5).array, y)
+
+
+@pytest.mark.gpu
+def test_a_gpu_drops_the_same_values(random):
+    import cupy
+    x = random.uniform(1, 2, (50, 40)).astype(numpy.float32)
+    numpy.random.seed(0)
+    y = dropout(x, .3).array
+    numpy.random.seed(0)
+    numpy.testing.assert_array_equal(
+        cupy.asnumpy(dropout(cupy.asarray(x), .3).array), y)

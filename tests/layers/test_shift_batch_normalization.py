@@ -1,0 +1,122 @@
+import chainer_compat  # noqa: F401  (before chainer)
+import chainer
+import numpy
+import pytest
+from chainer import testing
+from chainer.utils import type_check
+
+from layers.shift_batch_normalization import (
+    fixed_shift_batch_normalization, shift_batch_normalization)
+
+
+def ap2(x):
+    """As the paper defines it, in double precision."""
+    x = numpy.asarray(x, numpy.float64)
+    with numpy.errstate(divide='ignore'):
+        return numpy.where(x == 0, 0, numpy.sign(x) * 2. ** numpy.round(
+            numpy.log2(numpy.abs(x))))
+
+
+def arrays(random, dtype=numpy.float32, n=12, m=7):
+    x = random.standard_normal((n, m)) * 3 + 1
+    gamma = random.uniform(-1.5, 1.5, m)
+    beta = random.standard_normal(m)
+    gy = random.standard_normal((n, m))
+    return [a.astype(dtype) for a in (x, gamma, beta, gy)]
+
+
+def forward(x, gamma, beta, eps=1e-5):
+    """The formula of the paper, in double precision."""
+    x = x.astype('d')
+    centred = x - x.mean(axis=0)
+    inv_std = 1 / numpy.sqrt((centred * ap2(centred)).mean(axis=0) + eps)
+    return centred, inv_std, centred * ap2(inv_std) * ap2(gamma) + beta
+
+
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+def test_forward_is_the_formula(dtype, random, kernel_path):
+    x, gamma, beta, _ = arrays(random, dtype)
+    y = shift_batch_normalization(x, gamma, beta)
+    assert y.dtype == dtype
+    tolerance = 2e-2 if dtype == numpy.float16 else 1e-5
+    testing.assert_allclose(
+        y.array, forward(x, gamma, beta)[2], tolerance, tolerance)
+
+
+def test_backward_is_the_authors_closed_form(random, kernel_path):
+    x, gamma, beta, gy = (chainer.Variable(a) for a in arrays(random))
+    y = shift_batch_normalization(x, gamma, beta)
+    y.grad = gy.array.copy()
+    y.backward(retain_grad=True)
+    centred, inv_std, _ = forward(x.array, gamma.array, beta.array)
+    g, s, c2 = gy.array.astype('d'), ap2(inv_std), ap2(centred)
+    expected = ap2(gamma.array) * s * (
+        g - g.mean(axis=0) - s ** 2 * c2 * (c2 * g).mean(axis=0))
+    testing.assert_allclose(x.grad, expected, 1e-4, 1e-5)
+    testing.assert_allclose(
+        gamma.grad, (g * ap2(centred * s)).sum(axis=0), 1e-4, 1e-5)
+    testing.assert_allclose(beta.grad, g.sum(axis=0), 1e-4, 1e-5)
+    numpy.testing.assert_array_equal(y.grad, gy.array)
+
+
+def test_the_second_gradient_is_that_of_a_linear_function(random):
+    x, gamma, beta, gy = (chainer.Variable(a)
+                          for a in arrays(random, numpy.float64))
+    y = shift_batch_normalization(x, gamma, beta)
+    gradients = chainer.grad([y], [x, gamma, beta], [gy],
+                             enable_double_backprop=True)
+    others = [chainer.Variable(random.standard_normal(g.shape))
+              for g in gradients]
+    ggy, = chainer.grad(gradients, [gy], others)
+    # The sum over all of (gradient . other) is ggy . gy, for any gy.
+    direction = random.standard_normal(gy.shape)
+    shifted = chainer.grad([y], [x, gamma, beta],
+                           [chainer.Variable(direction)])
+    expected = sum((g.array * other.array).sum()
+                   for g, other in zip(shifted, others))
+    testing.assert_allclose((ggy.array * direction).sum(), expected,
+                            1e-9, 1e-9)
+
+
+def test_running_averages_are_updated_in_place(random):
+    x, gamma, beta, _ = arrays(random)
+    mean, inv_std = numpy.zeros(7, 'f'), numpy.ones(7, 'f')
+    shift_batch_normalization(x, gamma, beta, 1e-5, mean, inv_std, .875)
+    testing.assert_allclose(mean, .125 * x.mean(axis=0), 1e-5, 1e-6)
+    testing.assert_allclose(
+        inv_std, .875 + .125 * forward(x, gamma, beta)[1], 1e-5, 1e-6)
+
+
+def test_fixed_is_the_formula_with_given_statistics(random):
+    x, gamma, beta, _ = arrays(random)
+    mean, inv_std = random.uniform(.1, 2, (2, 7)).astype('f')
+    y = fixed_shift_batch_normalization(x, gamma, beta, mean, inv_std)
+    testing.assert_allclose(
+        y.array, (x - mean) * ap2(inv_std) * ap2(gamma) + beta, 1e-5, 1e-5)
+
+
+def test_nan_is_kept_and_a_constant_column_is_finite():
+    x = numpy.zeros((4, 2), 'f')
+    x[1, 0] = numpy.nan
+    y = shift_batch_normalization(x, numpy.ones(2, 'f'), numpy.zeros(2, 'f'))
+    assert numpy.isnan(y.array[:, 0]).all()
+    assert (y.array[:, 1] == 0).all()
+
+
+@pytest.mark.parametrize(('shapes', 'dtype'), [
+    ([(0, 3), 3, 3], 'f'), ([(2, 3), 2, 3], 'f'), ([(2, 3), 3, 2], 'f'),
+    ([(2, 3, 1), 3, 3], 'f'), ([(2, 3), 3, 3], 'i')])
+def test_what_does_not_fit_is_refused(shapes, dtype):
+    with pytest.raises(type_check.InvalidType):
+        shift_batch_normalization(*(numpy.ones(s, dtype) for s in shapes))
+
+
+@pytest.mark.gpu
+def test_the_gpu_gives_the_same(random):
+    import cupy
+    x, gamma, beta, _ = arrays(random)
+    testing.assert_allclose(
+        shift_batch_normalization(
+            *map(cupy.asarray, (x, gamma, beta))).array.get(),
+        shift_batch_normalization(x, gamma, beta).array, 1e-4, 1e-5)

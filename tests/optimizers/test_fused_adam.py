@@ -1,0 +1,182 @@
+import chainer_compat  # noqa: F401  (before chainer)
+import chainer
+import numpy
+import pytest
+from chainer import optimizers
+
+from optimizers.fused_adam import FusedAdam
+from weight_clip import WeightClip
+
+
+def make_link(dtype, shapes=((30, 20), (30,), (1,), (0, 5), ())):
+    link = chainer.Link()
+    random = numpy.random.RandomState(1)
+    with link.init_scope():
+        for i, shape in enumerate(shapes):
+            array = random.standard_normal(shape)
+            setattr(link, f'p{i}', chainer.Parameter(
+                numpy.asarray(array, dtype)))
+    return link
+
+
+def train(optimizer_class, steps, dtype=numpy.float32, hooks=(), **kwargs):
+    """Returns a link and its optimizer after steps with the same gradients."""
+    link = make_link(dtype)
+    optimizer = optimizer_class(**kwargs).setup(link)
+    for hook in hooks:
+        optimizer.add_hook(hook)
+    random = numpy.random.RandomState(2)
+    for _ in range(steps):
+        for _, param in sorted(link.namedparams()):
+            param.grad = numpy.asarray(
+                random.standard_normal(param.shape), dtype)
+        optimizer.update()
+    return link, optimizer
+
+
+def assert_same(a, b, **tolerance):
+    (link_a, optimizer_a), (link_b, optimizer_b) = a, b
+    assert optimizer_a.t == optimizer_b.t
+    for (name, p), (_, q) in zip(sorted(link_a.namedparams()),
+                                 sorted(link_b.namedparams())):
+        assert p.dtype == q.dtype
+        numpy.testing.assert_allclose(
+            p.array, q.array, err_msg=name, **tolerance)
+        assert p.update_rule.state.keys() == q.update_rule.state.keys()
+        for key, value in p.update_rule.state.items():
+            numpy.testing.assert_allclose(
+                value, q.update_rule.state[key], err_msg=name, **tolerance)
+
+
+HYPERPARAMETERS = [
+    {}, {'alpha': 0.02, 'beta1': 0.5, 'beta2': 0.9, 'eps': 1e-3, 'eta': 0.3}]
+
+
+@pytest.mark.parametrize('kwargs', HYPERPARAMETERS, ids=['default', 'other'])
+@pytest.mark.parametrize('clip', [False, True], ids=['free', 'clip'])
+@pytest.mark.parametrize(('dtype', 'rtol', 'atol'), [
+    (numpy.float32, 1e-5, 1e-6), (numpy.float64, 1e-13, 1e-14)])
+def test_a_hundred_steps_equal_those_of_chainers_adam_within_rounding(
+        dtype, rtol, atol, clip, kwargs, kernel_path):
+    hooks = [WeightClip()] if clip else []
+    assert_same(train(FusedAdam, 100, dtype, hooks, **kwargs),
+                train(optimizers.Adam, 100, dtype, hooks, **kwargs),
+                rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize('kwargs', [
+    {'amsgrad': True}, {'adabound': True}, {'weight_decay_rate': 0.1}],
+    ids=lambda kwargs: next(iter(kwargs)))
+def test_variants_that_the_kernel_lacks_are_those_of_chainers_adam(kwargs):
+    hooks = [WeightClip()]
+    assert_same(train(FusedAdam, 5, hooks=hooks, **kwargs),
+                train(optimizers.Adam, 5, hooks=hooks, **kwargs), rtol=0)
+
+
+def test_float16_is_left_to_chainers_adam():
+    # Chainer's default eps is 0 in float16, but computes in float32.
+    assert_same(train(FusedAdam, 5, numpy.float16, [WeightClip()]),
+                train(optimizers.Adam, 5, numpy.float16, [WeightClip()]),
+                rtol=0)
+
+
+class Shift:
+    """A hook that moves each parameter out of the limits."""
+
+    name = 'Shift'
+    timing = 'post'
+    call_for_each_param = True
+
+    def __call__(self, rule, param):
+        param.array[...] += 5
+
+
+@pytest.mark.parametrize('first', [0, 1])
+def test_hooks_after_the_update_run_in_the_order_of_their_registration(first):
+    hooks = [WeightClip(), Shift()]
+    hooks = hooks[first:] + hooks[:first]
+    (link, _), _ = (train(cls, 3, hooks=hooks)
+                    for cls in (FusedAdam, optimizers.Adam))
+    assert (link.p0.array > 1).all() == (hooks[-1].name == 'Shift')
+    assert_same(train(FusedAdam, 3, hooks=hooks),
+                train(optimizers.Adam, 3, hooks=hooks), rtol=1e-5, atol=1e-6)
+
+
+def test_a_hook_of_one_rule_runs_before_the_clip():
+    link = make_link(numpy.float32)
+    optimizer = FusedAdam().setup(link)
+    optimizer.add_hook(WeightClip())
+    link.p0.update_rule.add_hook(Shift())
+    for param in link.params():
+        param.grad = numpy.zeros_like(param.array)
+    optimizer.update()
+    assert (link.p0.array == 1).all()
+    assert (numpy.abs(link.p1.array) <= 1).all()
+
+
+def test_the_clip_happens_in_the_update_itself():
+    class Recorder(WeightClip):
+        pass
+
+    link, _ = train(FusedAdam, 1, hooks=[WeightClip()])
+    assert all(param.update_rule.clipped for param in link.params())
+    # A class of one's own may do anything, so that it is called.
+    link, _ = train(FusedAdam, 1, hooks=[Recorder()])
+    assert not any(param.update_rule.clipped for param in link.params())
+    assert (numpy.abs(link.p0.array) <= 1).all()
+
+
+def test_parameters_without_a_gradient_are_clipped_and_not_updated():
+    link = make_link(numpy.float32)
+    link.p1.array[:2] = 3, 0.25
+    optimizer = FusedAdam().setup(link)
+    optimizer.add_hook(WeightClip())
+    link.cleargrads()
+    link.p0.grad = numpy.ones_like(link.p0.array)
+    optimizer.update()
+    assert link.p1.array[:2].tolist() == [1, 0.25]
+
+
+def test_disabled_rules_do_not_update_and_are_clipped():
+    link = make_link(numpy.float32)
+    link.p0.update_rule = None
+    optimizer = FusedAdam().setup(link)
+    optimizer.add_hook(WeightClip())
+    link.p0.update_rule.enabled = False
+    link.p0.array[0, :2] = 3, 0.25
+    link.p0.grad = numpy.ones_like(link.p0.array)
+    optimizer.update()
+    assert link.p0.array[0, :2].tolist() == [1, 0.25]
+
+
+@pytest.mark.parametrize(('saver', 'loader'), [
+    (FusedAdam, optimizers.Adam), (optimizers.Adam, FusedAdam)])
+def test_snapshots_are_those_of_chainers_adam(saver, loader, tmp_path):
+    path = str(tmp_path / 'optimizer')
+    saved = train(saver, 3)
+    chainer.serializers.save_npz(path, saved[1])
+    link = make_link(numpy.float32)
+    link.copyparams(saved[0])
+    loaded = loader().setup(link)
+    chainer.serializers.load_npz(path, loaded)
+    assert_same(saved, (link, loaded), rtol=0)
+
+
+@pytest.mark.gpu
+def test_gpu_gives_what_the_cpu_gives():
+    import cupy
+    arrays = []
+    for xp in numpy, cupy:
+        link = make_link(numpy.float32)
+        link.to_device('@cupy:0' if xp is cupy else '@numpy')
+        optimizer = FusedAdam().setup(link)
+        optimizer.add_hook(WeightClip())
+        random = numpy.random.RandomState(2)
+        for _ in range(20):
+            for _, param in sorted(link.namedparams()):
+                param.grad = xp.asarray(
+                    random.standard_normal(param.shape), numpy.float32)
+            optimizer.update()
+        arrays.append(link.p0.array if xp is numpy
+                      else cupy.asnumpy(link.p0.array))
+    numpy.testing.assert_allclose(*arrays, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,169 @@
+import chainer_compat  # noqa: F401  (before chainer)
+import chainer
+import chainer.functions as F
+import numpy
+import pytest
+
+import train_mnist
+from layers.batch_normalization import BatchNormalization
+from layers.shift_batch_normalization import ShiftBatchNormalization
+from optimizers.fused_adam import FusedAdam
+from optimizers.shift_adamax import ShiftAdaMax
+from recipes import build as recipes
+
+
+def settings(recipe='binarized', **changes):
+    return {**recipes.RECIPES[recipe], 'unit': 6, **changes}
+
+
+@pytest.mark.parametrize('recipe', recipes.RECIPES)
+def test_a_recipe_is_the_defaults_of_the_command_line(recipe):
+    _, args = train_mnist.parse_args(['--recipe', recipe])
+    assert recipes.settings(args) == {
+        'recipe': recipe, **recipes.RECIPES[recipe]}
+
+
+@pytest.mark.parametrize('recipe', recipes.RECIPES)
+def test_a_flag_overrules_the_recipe_wherever_it_stands(recipe):
+    for argv in (['--recipe', recipe, '-u', '7', '--dropout=.25'],
+                 ['-u7', '--dropout', '.25', f'--recipe={recipe}']):
+        _, args = train_mnist.parse_args(argv)
+        assert recipes.settings(args) == {
+            'recipe': recipe, **recipes.RECIPES[recipe],
+            'unit': 7, 'dropout': .25}
+
+
+@pytest.mark.parametrize('recipe', recipes.RECIPES)
+def test_settings_of_a_file_pass_the_check_unchanged(recipe):
+    before = recipes.RECIPES[recipe]
+    assert recipes.check({**before, 'recipe': recipe}) == before
+
+
+@pytest.mark.parametrize('changes', [
+    {'unit': 0}, {'unit': '6'}, {'unit': None}, {'layers': 101},
+    {'relu': 1.5}, {'relu': None}, {'dropout': 1}, {'loss': ['softmax']},
+    {'weight_quantizer': 'linear:99'}, {'alpha': float('nan')},
+    {'clip': '--help'}])
+def test_other_settings_are_refused(changes):
+    with pytest.raises(ValueError, match='settings: '):
+        recipes.check({**recipes.RECIPES['binarized'], **changes})
+
+
+def test_missing_settings_are_refused():
+    with pytest.raises(ValueError, match='there is no batchsize'):
+        recipes.check({})
+
+
+def test_original_is_what_its_table_shows():
+    net = recipes.make_net(settings('original'), 784, 10)
+    assert str(net.l1.quantizer) == str(net.activation_quantizer) == 'log'
+    assert net.relu
+    assert net.bn1.evaluate_with_batch
+    assert not net.dropout
+
+
+def test_paper_is_the_experiment_in_theano():
+    chosen = recipes.RECIPES['paper']
+    net = recipes.make_net(settings('paper'), 784, 10)
+    assert (net.n_hidden, net.input_dropout, net.dropout) == (3, .2, .5)
+    assert (net.bn1.eps, net.bn1.decay) == (1e-4, .9)
+    assert type(net.bn1) is BatchNormalization
+    W = net.l1.W.array
+    assert W.min() < -.9 < .9 < W.max()
+    assert abs(W.mean()) < .1
+    assert recipes.step_size(chosen, 0) == .003
+    assert recipes.step_size(chosen, 500) == pytest.approx(3e-5)
+    assert recipes.step_size(chosen, 1000) == pytest.approx(3e-7)
+
+
+def test_paper_shift_is_the_experiment_in_torch():
+    chosen = recipes.RECIPES['paper-shift']
+    model = recipes.make_classifier(settings('paper-shift'), 784, 10)
+    net = model.predictor
+    assert type(net.bn1) is ShiftBatchNormalization
+    assert (net.bn1.eps, net.bn1.decay) == (1e-5, .875)
+    assert str(net.activation_quantizer) == 'stochastic'
+    assert str(net.l1.quantizer) == 'binary'
+    assert type(recipes.make_optimizer(chosen, model)) is ShiftAdaMax
+    assert [recipes.step_size(chosen, epoch) for epoch in (0, 19, 20, 40)] == [
+        2. ** -6, 2. ** -6, 2. ** -7, 2. ** -8]
+
+
+def test_the_gradients_quantizer_reaches_every_layer():
+    net = recipes.make_net(settings(gradient_quantizer='log:6'), 784, 10)
+    assert str(net.gradient_quantizer) == 'log:6'
+    assert str(net.l3.gradient_quantizer) == 'log:6'
+    net = recipes.make_net(settings(), 784, 10)
+    assert net.gradient_quantizer is net.l1.gradient_quantizer is None
+
+
+@pytest.mark.parametrize('name', ['linear:2', 'log:2'])
+def test_weights_that_would_all_be_zero_are_refused(name):
+    chosen = settings(weight_quantizer=name, unit=1000)
+    with pytest.raises(ValueError, match=(
+            f'{name} rounds all initial weights of layer 1 to 0')):
+        recipes.make_classifier(chosen, 784, 10)
+    recipes.make_classifier({**chosen, 'initial_weight': 'uniform'}, 784, 10)
+
+
+def test_squared_hinge_is_the_mean_of_the_paper(random):
+    y = random.standard_normal((5, 10)).astype('f')
+    t = random.randint(0, 10, 5).astype('i')
+    signs = numpy.full((5, 10), -1.)
+    signs[numpy.arange(5), t] = 1
+    loss = recipes.squared_hinge(y, t)
+    assert loss.array == pytest.approx(
+        (numpy.maximum(0, 1 - signs * y) ** 2).mean(), rel=1e-5)
+
+
+def updated(random, **changes):
+    """A model before and after an update in which all gradients are 1."""
+    chosen = settings(**changes)
+    model = recipes.make_classifier(chosen, 784, 10)
+    optimizer = recipes.make_optimizer(chosen, model)
+    for param in model.params():
+        param.grad = numpy.ones_like(param.array)
+    before = {name: param.array.copy() for name, param in model.namedparams()}
+    optimizer.update()
+    return before, {name: param.array for name, param in model.namedparams()}
+
+
+def test_glorot_scales_the_steps_of_the_weights_alone(random):
+    before, after = updated(random, step_scale='glorot', clip='none')
+    for name in before:
+        scale = 1
+        if name.endswith('/W'):
+            scale = 1 / (1.5 / sum(before[name].shape)) ** .5
+        numpy.testing.assert_allclose(
+            before[name] - after[name], .001 * scale, rtol=1e-3, err_msg=name)
+
+
+@pytest.mark.parametrize(('clip', 'is_clipped'), [
+    ('all', lambda name: True), ('weights', lambda name: name.endswith('/W')),
+    ('none', lambda name: False)])
+def test_the_clip_is_of_those_that_are_chosen(clip, is_clipped, random):
+    _, after = updated(random, clip=clip, alpha=5.)
+    for name, array in after.items():
+        assert (numpy.abs(array).max() <= 1) == is_clipped(name), name
+
+
+def test_the_optimizer_is_the_fused_adam_by_default():
+    model = recipes.make_classifier(settings(), 784, 10)
+    assert type(recipes.make_optimizer(settings(), model)) is FusedAdam
+    assert model.lossfun is F.softmax_cross_entropy
+
+
+@pytest.mark.parametrize('recipe', recipes.RECIPES)
+def test_every_recipe_trains_and_evaluates(recipe, random, kernel_path):
+    chosen = settings(recipe, unit=20)
+    model = recipes.make_classifier(chosen, 30, 10)
+    optimizer = recipes.make_optimizer(chosen, model)
+    x = random.uniform(0, 1, (50, 30)).astype('f')
+    t = random.randint(0, 10, 50).astype('i')
+    losses = []
+    for _ in range(30):
+        optimizer.update(model, x, t)
+        losses.append(float(model.loss.array))
+    assert numpy.mean(losses[-5:]) < .95 * losses[0]
+    with chainer.using_config('train', False), chainer.no_backprop_mode():
+        assert numpy.isfinite(model(x, t).array)

@@ -1,0 +1,72 @@
+import errno
+import os
+
+import numpy
+import pytest
+
+from system import files
+
+
+def test_a_file_is_written_and_replaced(tmp_path):
+    for data in b'one', b'two':
+        files.write(str(tmp_path / 'x'), lambda f, data=data: f.write(data))
+        assert (tmp_path / 'x').read_bytes() == data
+    assert os.listdir(tmp_path) == ['x']
+
+
+@pytest.mark.parametrize('name', ['fsync', 'replace'])
+def test_what_was_there_stays_when_a_write_fails(tmp_path, monkeypatch, name):
+    (tmp_path / 'x').write_bytes(b'one')
+
+    def fail(*args):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, name, fail)
+    with pytest.raises(OSError, match='No space left') as info:
+        files.write(str(tmp_path / 'x'), lambda f: f.write(b'two'))
+    assert info.value.filename == str(tmp_path / 'x')
+    assert os.listdir(tmp_path) == ['x']
+    assert (tmp_path / 'x').read_bytes() == b'one'
+
+
+def test_an_interruption_leaves_nothing(tmp_path):
+    def save(f):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        files.write(str(tmp_path / 'x'), save)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_device_or_a_folder_is_not_replaced(tmp_path):
+    for path in os.devnull, str(tmp_path):
+        with pytest.raises(OSError, match='Not a regular file'):
+            files.write(path, lambda f: None)
+    assert not os.path.isfile(os.devnull)
+
+
+def test_what_may_never_end_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    for path in tmp_path / 'pipe', os.devnull, tmp_path:
+        with pytest.raises(OSError, match=r'Not a regular file|directory'):
+            files.open_regular(str(path))
+
+
+def test_the_name_of_a_leftover_is_that_of_its_file():
+    assert files.unfinished('.log.12.tmp') == 'log'
+    assert files.unfinished('.loss.png.12.tmp') == 'loss.png'
+    for name in 'log', 'log.12.tmp', '.log.tmp', '.log.12.tmp.x':
+        assert files.unfinished(name) is None
+
+
+def test_arrays_are_written_as_numpy_does(tmp_path):
+    arrays = {'a/b': numpy.arange(6).reshape(2, 3), 'c': numpy.array('text'),
+              'd': numpy.zeros((0, 3), 'f')}
+    files.write_npz(str(tmp_path / 'x'), arrays)
+    numpy.savez(tmp_path / 'y.npz', **arrays)
+    assert (tmp_path / 'x').read_bytes() == (tmp_path / 'y.npz').read_bytes()
+
+
+def test_objects_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match='Object arrays cannot be saved'):
+        files.write_npz(str(tmp_path / 'x'), {'a': numpy.array(None)})
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,218 @@
+"""Several processes on this machine, by mpiexec."""
+import argparse
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+import chainer_compat  # noqa: F401  (before chainer)
+import numpy
+import pytest
+from chainer import datasets
+
+from system.command_line import ArgumentParser
+from tests.helpers import ROOT, write_idx
+from training import multi_node
+
+MPIEXEC = pathlib.Path(sys.executable).parent / 'mpiexec'
+
+needs_mpi = pytest.mark.skipif(
+    importlib.util.find_spec('mpi4py') is None or not MPIEXEC.exists(),
+    reason='needs MPI: pip install -r requirements-mpi.txt')
+without_mpi = pytest.mark.skipif(
+    importlib.util.find_spec('mpi4py') is not None,
+    reason='mpi4py is installed')
+
+
+def mpi(n, *command, cwd):
+    """Starts n processes, which may be more than there are cores."""
+    return subprocess.Popen(
+        [str(MPIEXEC), '--oversubscribe', '--bind-to', 'none', '-n', str(n),
+         sys.executable, *map(str, command)], cwd=cwd, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={
+            **os.environ, 'PYTHONPATH': str(ROOT),
+            'OMPI_ALLOW_RUN_AS_ROOT': '1',
+            'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1',
+            # Waiting processes leave the core to the others.
+            'OMPI_MCA_mpi_yield_when_idle': '1'})
+
+
+def run(n, *command, cwd, status=0):
+    process = mpi(n, *command, cwd=cwd)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == status, out + err
+    return out, err
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A folder with a small data set, 100 images to train with."""
+    folder = tmp_path_factory.mktemp('mpi')
+    random = numpy.random.RandomState(0)
+    write_idx(folder, *(
+        (random.randint(0, 256, (n, 5, 6)).astype(numpy.uint8),
+         numpy.resize(numpy.arange(3), n).astype(numpy.uint8))
+        for n in (100, 31)))
+    return folder
+
+
+def train(*arguments):
+    return [ROOT / 'train_mnist.py', '--data', '.', '--mpi', '--unit', 9,
+            '--batchsize', 10, '--noplot', *arguments]
+
+
+@needs_mpi
+def test_gradients_of_1_2_and_4_processes_are_the_same(tmp_path):
+    results = []
+    for n in 1, 2, 4:
+        run(n, ROOT / 'tests' / 'helpers' / 'multi_node_steps.py',
+            tmp_path / f'{n}.npz', 3, cwd=tmp_path)
+        with numpy.load(tmp_path / f'{n}.npz') as f:
+            results.append(dict(f))
+    for n, result in zip((1, 2, 4), results):
+        # Equal bit for bit in all processes, from the start, but not fixed.
+        digests = result.pop('digests')
+        assert digests.shape == (4, n)
+        assert (digests == digests[:, :1]).all()
+        assert len(set(digests[:, 0])) == 4
+    for result in results[1:]:
+        assert result.keys() == results[0].keys()
+        for name, array in result.items():
+            # The running statistics are those of three steps of Adam.
+            numpy.testing.assert_allclose(
+                array, results[0][name], err_msg=name,
+                atol=1e-6 if name[0].isdigit() else 1e-5)
+
+
+@needs_mpi
+def test_rank_0_alone_prints_and_saves_and_autoload_goes_on(folder):
+    def log(name):
+        entries = json.loads((folder / name / 'log').read_text())
+        return [{k: v for k, v in entry.items() if k != 'elapsed_time'}
+                for entry in entries]
+
+    out, err = run(2, *train('-e', 2, '-o', 'whole'), cwd=folder)
+    assert err == ''
+    assert '# processes: 2, 20 images in an iteration' in out
+    assert [line.split()[0] for line in out.splitlines()[-2:]] == ['1', '2']
+    assert out.count('GPU: -1') == 1
+    assert log('whole')[-1]['iteration'] == 10
+
+    run(2, *train('-e', 1, '-o', 'parts'), cwd=folder)
+    run(2, *train('-e', 2, '-o', 'parts', '--autoload'), cwd=folder)
+    assert log('parts') == log('whole')
+    out, _ = run(2, *train('-e', 2, '-o', 'parts', '--autoload'), cwd=folder)
+    assert 'is at epoch 2 already' in out
+
+    # Another number of processes is another order of the examples.
+    _, err = run(3, *train('-e', 3, '-o', 'parts', '--resume',
+                           'parts/snapshot_iter_10'), cwd=folder, status=2)
+    assert 'iterator:main/order: (50,) in the file' in err
+
+
+@needs_mpi
+def test_the_evaluation_is_that_of_all_examples(folder):
+    # 31 images among 4 processes: shares of two sizes.
+    run(4, *train('-e', 1, '-o', 'of4'), cwd=folder)
+    entry = json.loads((folder / 'of4' / 'log').read_text())[-1]
+    process = subprocess.run(
+        [sys.executable, str(ROOT / 'predict_mnist.py'), '--data', '.',
+         f'of4/snapshot_iter_{entry["iteration"]}'], cwd=folder,
+        capture_output=True, text=True, check=True, timeout=120)
+    assert (f'Chainer net: {100 * entry["validation/main/accuracy"]:.2f} %'
+            in process.stdout)
+
+
+@needs_mpi
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['--batchsize', '51'], '--batchsize must be at most 50, the number of '
+     'images of each of 2 processes, got 51'),
+    (['--data', 'none'], 'there is no folder none'),
+])
+def test_bad_arguments_end_all_with_one_line(folder, arguments, message):
+    start = time.monotonic()
+    _, err = run(2, *train(*arguments), cwd=folder, status=2)
+    assert err.count(f'train_mnist.py: error: {message}') == 1
+    assert time.monotonic() - start < 30
+
+
+FAILING = '''
+import sys
+sys.argv[0] = 'train_mnist.py'
+import chainer_compat, train_mnist
+from mpi4py import MPI
+from training.array_iterator import ArrayIterator
+next_batch = ArrayIterator.next
+def fail(self):
+    if MPI.COMM_WORLD.rank == 1 and self.repeat and self.epoch_detail > 1:
+        {action}
+    return next_batch(self)
+ArrayIterator.__next__ = ArrayIterator.next = fail
+train_mnist.main()
+'''
+
+
+@needs_mpi
+@pytest.mark.parametrize(('action', 'message'), [
+    ("raise OSError('a broken disk')", 'rank 1:\n.*OSError: a broken disk'),
+    ('import os, signal; os.kill(os.getpid(), signal.SIGKILL)',
+     'signal 9|Killed'),
+])
+def test_an_error_or_a_kill_of_one_process_ends_all(
+        folder, action, message):
+    process = mpi(2, '-c', FAILING.format(action=action),
+                  *train('-e', 100000, '-o', 'failing')[1:], cwd=folder)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert re.search(message, err, re.DOTALL), err
+
+
+@without_mpi
+def test_mpi_without_mpi4py_is_refused(tmp_path):
+    process = subprocess.run(
+        [sys.executable, str(ROOT / 'train_mnist.py'), '--mpi'],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 2
+    line, = process.stderr.splitlines()
+    assert '--mpi needs mpi4py and an MPI library: install ' in line
+
+
+class FakeCommunicator:
+
+    def __init__(self, rank, size):
+        self.rank, self.size, self.mpi_comm = rank, size, None
+
+
+@pytest.mark.parametrize('size', [1, 2, 3, 4, 7])
+@pytest.mark.parametrize('n', [1, 6, 7, 100])
+def test_shares_are_of_one_size_and_leave_nothing_out(n, size):
+    dataset = datasets.TupleDataset(numpy.arange(n))
+    worlds = [multi_node.MultiNodeWorld(FakeCommunicator(rank, size))
+              for rank in range(size)]
+    shares = [world.scatter(dataset)._datasets[0] for world in worlds]
+    assert {len(share) for share in shares} == {-(-n // size)}
+    assert set(numpy.concatenate(shares)) == set(range(n))
+    parts = [world.share(dataset)._datasets[0] for world in worlds]
+    assert sorted(numpy.concatenate(parts)) == list(range(n))
+
+
+def test_shares_are_drawn_at_random():
+    world = multi_node.MultiNodeWorld(FakeCommunicator(0, 2))
+    share, = world.scatter(
+        datasets.TupleDataset(numpy.arange(10000)))._datasets
+    # Neither every second one nor the first half.
+    assert .45 < (share % 2).mean() < .55
+    assert .45 < (share < 5000).mean() < .55
+
+
+def test_one_process_has_it_all():
+    dataset = datasets.TupleDataset(numpy.arange(3))
+    with multi_node.join(
+            argparse.Namespace(mpi=False), ArgumentParser()) as world:
+        assert world.scatter(dataset) is dataset
+        assert world.share(dataset) is dataset
+    assert (world.rank, world.size) == (0, 1)

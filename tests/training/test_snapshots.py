@@ -1,0 +1,345 @@
+import errno
+import io
+import json
+import os
+import pickle
+import zipfile
+
+import chainer_compat  # noqa: F401  (before chainer)
+import chainer
+import chainer.links as L
+import numpy
+import pytest
+from chainer import training
+from chainer.datasets import TupleDataset
+
+from net import MnistMLP
+from optimizers.fused_adam import FusedAdam
+from training import reports
+from training import snapshots
+from training.array_iterator import ArrayIterator, send_arrays
+
+
+def make_trainer(out, n_units=8, epochs=3):
+    numpy.random.seed(0)
+    dataset = TupleDataset(
+        numpy.random.uniform(0, 1, (20, 6)).astype(numpy.float32),
+        numpy.random.randint(0, 3, 20).astype(numpy.int32))
+    model = L.Classifier(MnistMLP(6, n_units, 3))
+    optimizer = FusedAdam().setup(model)
+    updater = training.updaters.StandardUpdater(
+        ArrayIterator(dataset, 5), optimizer, converter=send_arrays)
+    trainer = training.Trainer(updater, (epochs, 'epoch'), out=str(out))
+    trainer.extend(snapshots.RandomState())
+    trainer.extend(reports.LogReport())
+    trainer.extend(snapshots.save, name='snapshot', priority=-100,
+                   trigger=snapshots.every(1, epochs))
+    return trainer
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the snapshots of a run of three epochs."""
+    make_trainer(tmp_path).run()
+    return tmp_path
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_last_two_snapshots_are_kept(folder):
+    assert names(folder) == ['log', 'snapshot_iter_12', 'snapshot_iter_8']
+
+
+def test_the_order_is_that_of_the_iterations_not_of_the_writes(folder):
+    (folder / 'snapshot_iter_8').touch()
+    for name in 'snapshot_iter_99.bak', 'snapshot_iter_٣', 'log':
+        (folder / name).touch()
+    (folder / 'snapshot_iter_010').touch()
+    (folder / ('snapshot_iter_' + 200 * '9')).touch()
+    assert [path[-2:] for path in snapshots.find(str(folder))] == [
+        '99', '12', '10', '_8']
+
+
+@pytest.mark.parametrize('name', ['.', 'nothing'])
+def test_a_folder_without_snapshots_has_none(tmp_path, name):
+    assert snapshots.find(str(tmp_path / name)) == []
+    assert snapshots.load_newest(str(tmp_path / name), None, None) is None
+
+
+def test_a_loaded_trainer_is_the_saved_one(folder):
+    trainer = make_trainer(folder)
+    snapshots.load(str(folder / 'snapshot_iter_12'), trainer)
+    assert trainer.updater.iteration == 12
+    saved = numpy.load(folder / 'snapshot_iter_12')
+    for name, param in trainer.updater.get_optimizer(
+            'main').target.namedparams():
+        numpy.testing.assert_array_equal(
+            param.array, saved[f'updater/model:main{name}'])
+        numpy.testing.assert_array_equal(
+            param.update_rule.state['m'],
+            saved[f'updater/optimizer:main{name}/m'])
+
+
+def test_a_snapshot_of_another_size_says_what_differs(folder):
+    with pytest.raises(ValueError, match=(
+            r'snapshot_iter_12 is no snapshot of this network: '
+            r'l1/W: \(8, 6\) in the file, \(9, 6\) here')):
+        snapshots.load(str(folder / 'snapshot_iter_12'),
+                       make_trainer(folder, n_units=9))
+
+
+def rewrite(path, **members):
+    with numpy.load(path) as f:
+        content = dict(f)
+    content.update(members)
+    with open(path, 'wb') as f:
+        numpy.savez(f, **content)
+
+
+class Malice:
+
+    def __reduce__(self):
+        return open, ('malice', 'w')
+
+
+DAMAGES = [
+    lambda path: path.write_bytes(b''),
+    lambda path: path.write_bytes(b'no snapshot'),
+    lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    lambda path: path.write_bytes(path.read_bytes()[:1000]),
+    lambda path: path.write_bytes(pickle.dumps(Malice())),
+    lambda path: rewrite(path, **{
+        'updater/iteration': numpy.array(Malice(), dtype=object)}),
+    lambda path: zipfile.ZipFile(path, 'w').close(),
+]
+IDS = ['empty', 'text', 'no directory', 'truncated', 'pickle', 'object',
+        'no members']
+
+
+@pytest.mark.parametrize('damage', DAMAGES, ids=IDS)
+def test_what_is_no_snapshot_is_named_and_nothing_of_it_runs(
+        folder, damage, monkeypatch):
+    monkeypatch.chdir(folder)
+    path = folder / 'snapshot_iter_12'
+    damage(path)
+    with pytest.raises(ValueError, match='snapshot_iter_12'):
+        snapshots.load(str(path), make_trainer(folder))
+    assert 'malice' not in names(folder)
+
+
+@pytest.mark.parametrize('damage', DAMAGES[:6], ids=IDS[:6])
+def test_the_snapshot_before_a_damaged_one_is_used_with_a_warning(
+        folder, damage):
+    damage(folder / 'snapshot_iter_12')
+    trainer, warnings = make_trainer(folder), []
+    path = snapshots.load_newest(str(folder), trainer, warnings.append)
+    assert path == str(folder / 'snapshot_iter_8')
+    assert trainer.updater.iteration == 8
+    assert len(warnings) == 1
+    assert str(folder / 'snapshot_iter_12') in warnings[0]
+
+
+def test_a_run_after_a_damaged_snapshot_keeps_two_whole_ones(folder):
+    (folder / 'snapshot_iter_12').write_bytes(b'')
+    trainer = make_trainer(folder)
+    snapshots.load_newest(str(folder), trainer, lambda line: None)
+    trainer.extend(stop_at(10), priority=-1000, trigger=lambda _: True)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert names(folder) == ['log', 'snapshot_iter_10', 'snapshot_iter_8']
+
+
+def stop_at(iteration):
+    def stop(trainer):
+        if trainer.updater.iteration == iteration:
+            snapshots.save(trainer)
+            raise KeyboardInterrupt
+    return stop
+
+
+@pytest.mark.parametrize('iteration', [1, 6, 8, 11, 12])
+def test_a_run_that_goes_on_from_any_iteration_is_the_uninterrupted_one(
+        folder, tmp_path_factory, iteration):
+    other = tmp_path_factory.mktemp('other')
+    trainer = make_trainer(other)
+    trainer.extend(stop_at(iteration), priority=-1000, trigger=lambda _: True)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    trainer = make_trainer(other)
+    numpy.random.seed(99)
+    snapshots.load_newest(str(other), trainer, None)
+    trainer.run()
+    assert_same_snapshots(other / 'snapshot_iter_12',
+                          folder / 'snapshot_iter_12')
+
+
+def assert_same_snapshots(a, b):
+    a, b = (snapshots.read(str(path)) for path in (a, b))
+    assert a.keys() == b.keys()
+    for name in a.keys() - {'_snapshot_elapsed_time',
+                            'extensions/LogReport/_log'}:
+        numpy.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    a, b = (json.loads(str(x['extensions/LogReport/_log'])) for x in (a, b))
+    for entry in a + b:
+        del entry['elapsed_time']
+    assert a == b
+
+
+def test_nothing_is_loaded_where_all_are_damaged(folder):
+    for name in 'snapshot_iter_8', 'snapshot_iter_12':
+        (folder / name).write_bytes(b'')
+    with pytest.raises(ValueError, match=r'no snapshot in .* can be read'):
+        snapshots.load_newest(str(folder), make_trainer(folder), str)
+
+
+def test_a_whole_snapshot_of_another_network_is_no_damage(folder):
+    with pytest.raises(ValueError, match='l1/W'):
+        snapshots.load_newest(str(folder), make_trainer(folder, 9), None)
+
+
+ORDER = 'updater/iterator:main/order'
+ADAM = 'updater/optimizer:main/predictor/l2/W'
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({'updater/model:main/predictor/l9/W': numpy.zeros(3)},
+     r'l9/W: \(3,\) in the file, not here'),
+    ({'updater/model:main/predictor/l2/W': numpy.zeros((8, 8))},
+     'l2/W: float64 in the file, float32 here'),
+    ({f'{ADAM}/m': numpy.zeros((8, 7), 'f')},
+     r'm: \(8, 7\) in the file, \(8, 8\) here'),
+    ({f'{ADAM}/m': numpy.zeros((8, 8), 'i')},
+     'm: int32 in the file, float32 here'),
+    ({f'{ADAM}/m': numpy.zeros((), 'f')}, r'm: \(\) in the file'),
+    ({f'{ADAM}/x': numpy.zeros((8, 7), 'f')}, 'l2/W/x: .* not here'),
+    ({ORDER: numpy.arange(20) + 1}, 'order of the examples is damaged'),
+    ({ORDER: numpy.arange(19)}, r'order: \(19,\) in the file, \(20,\) here'),
+    ({'updater/iterator:main/current_position': 20}, 'order of the examples'),
+    ({'updater/iteration': -1}, 'iteration: -1 in the file'),
+    ({'updater/iteration': numpy.arange(2)}, r'\(2,\) in the file, \(\) here'),
+    ({'updater/iteration': 'x'}, 'snapshot_iter_12'),
+    ({'extensions/RandomState/position': 10 ** 6}, 'random numbers'),
+    ({'extensions/RandomState/key': numpy.zeros(9, 'f')}, 'snapshot_iter_12'),
+    ({'extensions/LogReport/_log': '{"a": 1}'}, 'the log is damaged'),
+    ({'extensions/LogReport/_log': '[{"epoch": "x"}]'}, 'the log is damaged'),
+    ({'extensions/LogReport/_log': 5000 * '['}, 'snapshot_iter_12'),
+    ({'none': numpy.frombuffer(b'[[]]', 'u1')}, 'none in .*snapshot_iter_12'),
+    ({'none': numpy.frombuffer(b'["updater/iteration"]', 'u1')},
+     'snapshot_iter_12'),
+    ({'none': numpy.frombuffer(
+        b'["updater/model:main/predictor/l2/W"]', 'u1')},
+     r'l2/W: empty in the file, \(8, 8\) here'),
+], ids=str)
+def test_numbers_that_no_run_has_are_refused(folder, changes, message):
+    path = folder / 'snapshot_iter_12'
+    rewrite(path, **changes)
+    with pytest.raises(ValueError, match=message):
+        snapshots.load(str(path), make_trainer(folder))
+
+
+def test_an_array_that_is_missing_is_named(folder):
+    path = folder / 'snapshot_iter_12'
+    for name, message in [
+            ('updater/model:main/predictor/l2/b', 'l2/b: not in the file'),
+            ('extensions/RandomState/gauss', 'gauss is not in the file'),
+            ('extensions/LogReport/_trigger/previous_iteration',
+             'previous value of iteration is not saved'),
+            (f'{ADAM}/v', 'l2/W/v: not in the file')]:
+        content = dict(numpy.load(path))
+        del content[name]
+        with open(folder / 'other', 'wb') as f:
+            numpy.savez(f, **content)
+        with pytest.raises(ValueError, match=message):
+            snapshots.load(str(folder / 'other'), make_trainer(folder))
+
+
+def test_none_is_kept_without_pickle(tmp_path):
+    def make():
+        trainer = make_trainer(tmp_path)
+        model = trainer.updater.get_optimizer('main').target
+        with model.init_scope():
+            model.unused = L.Linear(None, 2)
+        trainer.extend(lambda trainer: None, name='x', trigger=(
+            training.triggers.MinValueTrigger('main/loss', (9, 'epoch'))))
+        return trainer
+
+    trainer = make()
+    trainer.run()
+    path = str(tmp_path / 'snapshot_iter_12')
+    with numpy.load(path, allow_pickle=False) as npz:
+        arrays = dict(npz)
+    assert 'unused/W' in arrays['none'].tobytes().decode()
+    trainer = make()
+    snapshots.load(path, trainer)
+    assert trainer.updater.get_optimizer('main').target.unused.W.array is None
+
+
+def test_parameters_that_are_not_used_and_frozen_are_no_obstacle(tmp_path):
+    def make():
+        trainer = make_trainer(tmp_path)
+        model = trainer.updater.get_optimizer('main').target
+        with model.init_scope():
+            model.unused = L.Linear(2, 2)
+        trainer.updater.get_optimizer('main').setup(model)
+        model.predictor.l2.b.update_rule.enabled = False
+        return trainer
+
+    make().run()
+    snapshots.load(str(tmp_path / 'snapshot_iter_8'), make())
+
+
+def test_a_full_disk_leaves_what_was_there(folder, monkeypatch):
+    trainer = make_trainer(folder, epochs=4)
+    snapshots.load_newest(str(folder), trainer, None)
+    before = names(folder)
+
+    def fsync(descriptor):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    with pytest.raises(OSError, match='No space left') as info:
+        trainer.run(show_loop_exception_msg=False)
+    assert info.value.filename == str(folder / 'log')
+    assert names(folder) == before
+
+
+def test_cupys_state_is_a_function_of_the_seed_and_the_iteration(tmp_path):
+    seeds = []
+
+    class Module:
+        class random:
+            seed = seeds.append
+
+    def make(seed):
+        trainer = make_trainer(tmp_path)
+        extension = snapshots.RandomState(seed, Module)
+        trainer.extend(extension, name='cupy')
+        return trainer
+
+    make(3).run()
+    assert seeds == [3 << 32 | n for n in range(1, 13)]
+    del seeds[:]
+    trainer = make(4)
+    snapshots.load(str(tmp_path / 'snapshot_iter_8'), trainer)
+    trainer.run()
+    assert seeds == [3 << 32 | n for n in range(8, 13)]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r'cannot read .*nothing: No such'):
+        snapshots.load(str(tmp_path / 'nothing'), make_trainer(tmp_path))
+
+
+def test_snapshots_are_not_compressed(folder):
+    content = io.BytesIO((folder / 'snapshot_iter_12').read_bytes())
+    with zipfile.ZipFile(content) as archive:
+        assert {info.compress_type for info in archive.infolist()} == {
+            zipfile.ZIP_STORED}
+
+
+def test_chainers_load_reads_the_snapshots(folder):
+    trainer = make_trainer(folder)
+    chainer.serializers.load_npz(str(folder / 'snapshot_iter_12'), trainer)
+    assert trainer.updater.iteration == 12

@@ -1,0 +1,189 @@
+import contextlib
+import json
+import os
+import re
+
+from system import files
+from system.command_line import make_folder
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is locked
+    fcntl = None
+
+# The run that writes to a folder holds a lock on this file. It stays there,
+# and says whether the folder was the run's own from the start.
+LOCK = 'train_mnist.lock'
+
+# Every other name that a run may write.
+NAMES = re.compile(r'args\.json|log|cg\.dot|snapshot_iter_[0-9]+|'
+                   r'(accuracy|blocked|loss|sign_changes)\.png')
+_SNAPSHOT = 'snapshot_iter_'
+
+# Arguments that tell this program's args.json from another one's.
+_KEYS = {'batchsize', 'epoch', 'unit', 'gpu', 'out', 'frequency', 'seed'}
+
+
+@contextlib.contextmanager
+def claim(path, go_on):
+    """Gives a run a folder of its own for the time of the ``with`` block.
+
+    The folder is made and locked. An earlier run that is there is renamed,
+    unless it shall go on; the leftovers of writes that were killed are
+    removed. If nothing comes to be written, the folder is left as it was.
+
+    Args:
+        path (str): The folder.
+        go_on (bool): Whether the run there, if any, is to be continued.
+
+    Yields:
+        str or None: Where the earlier run is now.
+
+    Raises:
+        ValueError: If the folder cannot be written to, another run is writing
+            to it, or it holds files that a run would write over.
+
+    """
+    is_made = not os.path.lexists(path)
+    # Of a link, the folder that it leads to is renamed, not the link.
+    lock, is_new = _lock(path)
+    real = os.path.realpath(path)
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: lock.close())
+        names = set(os.listdir(real)) - {LOCK}
+        is_run = _has_args(real)
+        if is_run or not is_new:
+            names -= _remove_leftovers(real, names)
+        before = set(names)
+        ours = {name for name in names if NAMES.fullmatch(name)}
+        is_run = is_run or (bool(ours) and not is_new)
+        is_own = names == ours if is_new else _is_own(lock)
+        moved = None
+        stack.callback(lambda: _leave(real, before, is_new, is_made))
+        if go_on and (is_run or any(n.startswith(_SNAPSHOT) for n in ours)):
+            pass
+        elif is_run:
+            if not is_own:
+                raise ValueError(
+                    f'{path} holds an earlier run among other files: choose '
+                    'another folder with --out, or go on with --autoload')
+            moved = _move_away(real, path)
+            lock.close()
+            lock, is_new = _lock(real)
+            before, is_made, is_own = set(), True, True
+        elif ours:
+            raise ValueError(
+                f'{path} holds {", ".join(sorted(ours)[:3])}, which is not of '
+                'a run of this program and would be written over; choose '
+                'another folder with --out')
+        else:
+            is_own = not names
+        _write_lock(lock, is_own)
+        yield moved
+
+
+def _lock(path):
+    """Makes and locks a folder; returns the lock, and whether it is new."""
+    name = os.path.join(path, LOCK)
+    while True:
+        make_folder(path, '--out')
+        try:
+            lock = open(  # noqa: SIM115
+                os.open(name, os.O_RDWR | os.O_CREAT
+                        | getattr(os, 'O_NOFOLLOW', 0), 0o666), 'r+b',
+                buffering=0)
+        except FileNotFoundError:
+            continue  # The folder was renamed meanwhile.
+        except OSError as e:
+            raise ValueError(f'cannot write {name}: {e.strerror}') from e
+        if not _try_lock(lock):
+            process = lock.read(20).decode(errors='replace').split('\n')[0]
+            lock.close()
+            raise ValueError(
+                f'another run is writing to {path} (process {process}); '
+                'choose another folder with --out')
+        with contextlib.suppress(FileNotFoundError):
+            # The file may have been renamed before the lock was taken.
+            if os.path.samestat(os.fstat(lock.fileno()), os.stat(name)):
+                # One that is empty may be in the folder of somebody else: the
+                # run was killed before it had looked at what is there.
+                return lock, not os.fstat(lock.fileno()).st_size
+        lock.close()
+
+
+def _try_lock(lock):
+    try:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # A file system that has no locks
+    return True
+
+
+def _write_lock(lock, is_own):
+    try:
+        lock.seek(0)
+        lock.truncate()
+        kind = 'own' if is_own else 'shared'
+        lock.write(f'{os.getpid()}\n{kind}\n'.encode())
+    except OSError as e:
+        raise ValueError(f'cannot write {LOCK}: {e.strerror}') from e
+
+
+def _is_own(lock):
+    lock.seek(0)
+    return b'shared' not in lock.read(100)
+
+
+def _leave(path, before, is_new, is_made):
+    """Removes what a run that wrote nothing has made."""
+    with contextlib.suppress(OSError):
+        if is_new and set(os.listdir(path)) - {LOCK} == before:
+            os.unlink(os.path.join(path, LOCK))
+            if is_made:
+                os.rmdir(path)
+
+
+def _remove_leftovers(path, names):
+    """Removes what killed writes have left; returns the names."""
+    leftovers = {name for name in names
+                 if NAMES.fullmatch(files.unfinished(name) or '')}
+    for name in leftovers:
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(path, name))
+    return leftovers
+
+
+def _has_args(path):
+    try:
+        with files.open_regular(os.path.join(path, 'args.json')) as f:
+            args = json.loads(f.read(1 << 20))
+    except (OSError, RecursionError, ValueError):
+        return False
+    return isinstance(args, dict) and args.keys() >= _KEYS
+
+
+def _move_away(real, path):
+    """Renames a folder to the next free number; returns the new name."""
+    for kept in os.getcwd(), os.path.expanduser('~'), __file__:
+        kept = os.path.realpath(kept)
+        if os.path.commonpath([real, kept]) == real:
+            raise ValueError(
+                f'the earlier run in {path} cannot be renamed, for it holds '
+                f'{kept}; choose another folder with --out')
+    parent, name = os.path.split(real)
+    pattern = re.compile(re.escape(name) + r'\.([0-9]{1,9})')
+    matches = map(pattern.fullmatch, os.listdir(parent))
+    n = 1 + max((int(match.group(1)) for match in matches if match), default=0)
+    try:
+        os.rename(real, f'{real}.{n}')
+    except OSError as e:
+        raise ValueError(
+            f'the earlier run in {path} cannot be renamed: {e.strerror}; '
+            'choose another folder with --out') from e
+    files.sync_folder(parent)
+    if real == os.path.abspath(path):
+        return f'{path.rstrip(os.sep)}.{n}'
+    return f'{real}.{n}'
