@@ -9,7 +9,7 @@ class WeightClip:
     each parameter of the target: weights, biases, and gamma and beta of batch
     normalization; or for those of given names. A latent weight far outside of
     [-1, 1] would need many updates before its sign could change. NaN stays
-    NaN.
+    NaN, and a link that is frozen by ``disable_update()`` stays as it is.
 
     A :class:`~optimizers.fused_adam.FusedAdam` clips in the same pass over
     memory as it updates, to the same result.
@@ -22,6 +22,7 @@ class WeightClip:
 
     Raises:
         ValueError: If ``lower`` is not less than ``upper``.
+        TypeError: If ``names`` is a single string.
 
     Attributes:
         timing (str): 'post': a clip before the update would leave weights
@@ -45,6 +46,9 @@ class WeightClip:
         if not lower < upper:
             raise ValueError('lower must be less than upper, '
                              f'got {lower} and {upper}')
+        if isinstance(names, str):
+            raise TypeError("names must be a sequence, such as ('W',), "
+                            f'got {names!r}')
         self.lower = lower
         self.upper = upper
         self.names = names
@@ -55,8 +59,10 @@ class WeightClip:
 
     def __call__(self, rule, param):
         array = param.array
-        # An array that is None is not initialized yet.
-        if array is None or not self.applies_to(param):
+        # An array that is None is not initialized yet. A rule that is not
+        # enabled is that of a layer after disable_update().
+        if (array is None or not self.applies_to(param)
+                or not getattr(rule, 'enabled', True)):
             return
         with chainer.using_device(param.device):
             param.device.xp.clip(array, self.lower, self.upper, out=array)

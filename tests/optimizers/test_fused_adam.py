@@ -5,6 +5,7 @@ import pytest
 from chainer import optimizers
 
 from optimizers.fused_adam import FusedAdam
+from optimizers.shift_adamax import ShiftAdaMax
 from weight_clip import WeightClip
 
 
@@ -137,14 +138,19 @@ def test_parameters_without_a_gradient_are_clipped_and_not_updated():
     assert link.p1.array[:2].tolist() == [1, 0.25]
 
 
-def test_disabled_rules_do_not_update_and_are_clipped():
+@pytest.mark.parametrize('optimizer', [
+    FusedAdam, ShiftAdaMax, optimizers.Adam])
+def test_a_frozen_link_is_neither_updated_nor_clipped(optimizer):
     link = make_link(numpy.float32)
-    link.p0.update_rule = None
-    optimizer = FusedAdam().setup(link)
+    optimizer = optimizer().setup(link)
     optimizer.add_hook(WeightClip())
-    link.p0.update_rule.enabled = False
+    link.disable_update()
     link.p0.array[0, :2] = 3, 0.25
     link.p0.grad = numpy.ones_like(link.p0.array)
+    optimizer.update()
+    assert link.p0.array[0, :2].tolist() == [3, 0.25]
+    link.enable_update()
+    link.p0.grad[...] = 0
     optimizer.update()
     assert link.p0.array[0, :2].tolist() == [1, 0.25]
 
