@@ -8,18 +8,16 @@ from chainer.utils import type_check
 
 import kernels
 from layers.quantize_gradient import quantize_gradient
-from quantizers import Binary
+from quantizers import Binary, Quantizer
 
 _BINARY = Binary()
 
 
 def _quantize(quantizer, W):
-    """Returns W, quantized, as a matrix for products with it."""
-    if type(quantizer) is Binary:
-        return kernels.sign_matrix(W)  # without an array of +1 and -1
-    Wq = quantizer(W)
-    return (kernels.sign_matrix(Wq) if quantizer.is_binary
-            else kernels.as_matrix(Wq))
+    """Returns the rounded weights as a matrix for products."""
+    if isinstance(quantizer, Quantizer):
+        return quantizer.matrix(W)
+    return kernels.as_matrix(quantizer(W))
 
 
 class QuantizedLinearFunction(function_node.FunctionNode):
@@ -68,7 +66,7 @@ class QuantizedLinearFunction(function_node.FunctionNode):
 
 
 class QuantizedLinearGrad(function_node.FunctionNode):
-    """Those of gx, gW and gb that are asked for, as functions of x, W, gy."""
+    """Gradients gx, gW, gb, as far as asked for, as functions of x, W, gy."""
 
     def __init__(self, Wq, indexes):
         self.Wq = Wq
@@ -137,7 +135,8 @@ def quantized_linear(x, W, b=None, n_batch_axes=1, quantizer=_BINARY,
         b (:class:`~chainer.Variable` or :ref:`ndarray`): Bias of shape (M,)
             and x's dtype, or ``None``.
         n_batch_axes (int): Number of batch axes, 1 by default.
-        quantizer (callable): One of ``quantizers``.
+        quantizer (callable): One of ``quantizers``, or any function of an
+            array that keeps shape and dtype.
         gradient_quantizer (callable): One of ``quantizers``, which rounds
             g_y, see
             :func:`~layers.quantize_gradient.quantize_gradient`; or ``None``.

@@ -1,24 +1,54 @@
 """The paper's rules for rounding a value to few bits, one class each.
 
 A quantizer is called with an array and returns one of the same shape and
-dtype; ``bits`` is what it needs for a value (``None``: a float), ``is_binary``
-tells whether all are +-1, and ``str`` is its name on the command line. Its
-gradient is straight-through whatever the rule: see :func:`~qst.qst` for
-activations, :func:`~function_quantized_linear.quantized_linear` for weights.
-In all of them NaN stays NaN, so that a run that diverges shows it.
+dtype. Its gradient is straight-through whatever the rule: see
+:func:`~qst.qst` for activations,
+:func:`~function_quantized_linear.quantized_linear` for weights. In all of them
+NaN stays NaN, so that a run that diverges shows it.
 
 Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
 "Quantized Neural Networks", arXiv:1609.07061, on deterministic and stochastic
 binarization and on linear and logarithmic quantization.
 """
-import chainer_compat  # noqa: F401  (makes Chainer importable)
-import chainer
-from chainer import backend
+import numbers
 
 import kernels
 
 
-class Binary:
+class Quantizer:
+    """Base class of the rules.
+
+    Attributes:
+        bits (int or None): Bits that a rounded value needs; ``None``: it is a
+            float.
+        is_binary (bool): Whether all rounded values are +1 or -1.
+
+    ``str`` of a quantizer is its name on the command line.
+    """
+
+    bits = None
+    is_binary = False
+
+    def __call__(self, x):
+        raise NotImplementedError
+
+    def matrix(self, W):
+        """Returns the rounded weights for a linear layer's products.
+
+        Args:
+            W (:ref:`ndarray`): Latent weights of shape (M, N).
+
+        Returns:
+            ~kernels.matrix.Matrix: The rounded weights; for a binary
+            quantizer its products are those of signs.
+
+        """
+        Wq = self(W)
+        return (kernels.sign_matrix(Wq) if self.is_binary
+                else kernels.as_matrix(Wq))
+
+
+class Binary(Quantizer):
     """The sign: +1 where ``x >= 0``, else -1; 0 and -0.0 give +1.
 
     .. admonition:: Example
@@ -34,11 +64,16 @@ class Binary:
     def __call__(self, x):
         return kernels.binarize(x)
 
+    def matrix(self, W):
+        if type(self).__call__ is not Binary.__call__:
+            return super().matrix(W)  # A subclass has a rule of its own.
+        return kernels.sign_matrix(W)  # without an array of +1 and -1
+
     def __str__(self):
         return 'binary'
 
 
-class Stochastic:
+class Stochastic(Quantizer):
     """+1 with probability ``clip((x + 1) / 2, 0, 1)``, else -1.
 
     That while training; in evaluation (``chainer.config.train`` is False) the
@@ -56,9 +91,13 @@ class Stochastic:
     is_binary = True
 
     def __call__(self, x):
+        # Here, so that the names of the rules can be read without Chainer.
+        import chainer_compat  # noqa: F401  (makes Chainer importable)
+        import chainer
+
         if not chainer.config.train:
             return kernels.binarize(x)
-        xp = backend.get_array_module(x)
+        xp = chainer.backend.get_array_module(x)
         return kernels.binarize_stochastic(
             x, xp.random.randint(0, 1 << 32, x.shape, dtype='uint32'))
 
@@ -66,7 +105,7 @@ class Stochastic:
         return 'stochastic'
 
 
-class Linear:
+class Linear(Quantizer):
     """``2^bits`` uniform steps, ties to the even one.
 
     ``y = clip(round(x / step) step, -1, 1 - step)``, ``step = 2^-(bits - 1)``;
@@ -95,7 +134,7 @@ class Linear:
         return f'linear:{self.bits}'
 
 
-class Log:
+class Log(Quantizer):
     """Powers of two with a sign, of at most 1.
 
     ``y = clip(AP2(x), -1, 1)``, ``AP2(x) = sign(x) 2^round(log2 |x|)``,
@@ -115,8 +154,6 @@ class Log:
 
     """
 
-    is_binary = False
-
     def __init__(self, bits=None):
         self.bits = None if bits is None else _check_bits(bits, 2, 7)
         self._n = 0 if bits is None else 2 ** (bits - 1) - 1
@@ -128,7 +165,7 @@ class Log:
         return 'log' if self.bits is None else f'log:{self.bits}'
 
 
-class Identity:
+class Identity(Quantizer):
     """No rounding but the others' range: ``y = clip(x, -1, 1)``.
 
     As an activation this is the hard tanh, whose gradient the
@@ -140,9 +177,6 @@ class Identity:
         array([-1. ,  0.3], dtype=float32)
 
     """
-
-    bits = None
-    is_binary = False
 
     def __call__(self, x):
         return x.clip(x.dtype.type(-1), x.dtype.type(1))
@@ -183,7 +217,7 @@ def parse(name):
 
 
 def _check_bits(bits, least, most):
-    if isinstance(bits, str):
+    if isinstance(bits, bool) or not isinstance(bits, numbers.Integral):
         raise TypeError(f'bits must be a whole number, got {bits!r}')
     if not least <= bits <= most:
         raise ValueError(
