@@ -13,6 +13,9 @@ to other code afterwards, a module named ``pkg_resources`` least of all. Where
 Chainer is served as it is (Python 3.9, NumPy 1.23, the setuptools that comes
 with it), nothing is done at all.
 
+A Chainer that is not of version 7.8 is warned of: neither the shims nor
+:data:`PRIVATE_NAMES` are those of another one.
+
 It makes no difference where Chainer is from, an index or a checkout of its
 repository. Importing this module twice, or after Chainer, is harmless.
 The places named below (file:line) are those of Chainer 7.8.1.
@@ -20,11 +23,43 @@ The places named below (file:line) are those of Chainer 7.8.1.
 import contextlib
 import importlib.machinery
 import importlib.util
+import os
+import re
 import sys
 import types
 import warnings
 
 import numpy
+
+# All that this project uses of Chainer and is private there, by the module of
+# this project. What follows a class is an attribute of its instances.
+PRIVATE_NAMES = {
+    'function_quantized_linear': ['chainer.utils.type_check._argname'],
+    'layers.batch_normalization': [
+        'chainer.functions.normalization.batch_normalization._impl_selector'],
+    'layers.shift_batch_normalization': [
+        'chainer.utils.type_check._argname'],
+    'optimizers.fused_clip': [
+        'chainer.GradientMethod._hookable',
+        'chainer.optimizer._OptimizerHookable._post_update_hooks',
+        'chainer.UpdateRule._hookable',
+        'chainer.optimizer._Hookable._post_update_hooks'],
+    'qst': ['chainer.utils.type_check._argname'],
+    'training.array_iterator': [
+        'chainer.iterators._statemachine',
+        'chainer.iterators.SerialIterator._previous_epoch_detail',
+        'chainer.iterators.SerialIterator._state'],
+    'training.divergence': [
+        'chainer.Link._params', 'chainer.Link._persistent',
+        'chainer.Chain._children'],
+    'training.multi_node': [
+        'chainer.training.Trainer._extensions',
+        'chainermn.functions.batch_normalization._NcclImpl'],
+    'training.reports': [
+        'chainer.training.extensions.LogReport._summary',
+        'chainer.DictSummary._summaries', 'chainer.reporter.Summary._n'],
+    'training.snapshots': ['chainer.UpdateRule._init_states'],
+}
 
 
 def _fails(error, action):
@@ -303,7 +338,25 @@ class _Finder:
         return spec
 
 
+def _find_version():
+    """Returns Chainer's version, or None; Chainer is not imported."""
+    spec = importlib.util.find_spec('chainer')
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = os.path.join(spec.submodule_search_locations[0], '_version.py')
+    try:
+        with open(path) as f:
+            match = re.search(r"__version__ = '(.*)'", f.read())
+    except OSError:
+        return None
+    return match and match.group(1)
+
+
 def _install():
+    version = _find_version()
+    if version and not version.startswith('7.8.'):
+        warnings.warn(f'chainer_compat is made for Chainer 7.8, not {version}',
+                      stacklevel=3)
     if not (_has_numpy_distutils() and _has_quiet_pkg_resources()):
         _skip_environment_check()
     shims = _find_shims()
