@@ -61,11 +61,22 @@ class MnistMLP(chainer.Chain):
                     gradient_quantizer=gradient_quantizer))
                 setattr(self, f'bn{k + 1}', normalization(sizes[k + 1]))
 
+    def layers(self):
+        """Returns the layers in their order, a list of pairs.
+
+        Returns:
+            list of tuple: Linear link and normalization of each layer.
+
+        """
+        return [(self[f'l{k}'], self[f'bn{k}'])
+                for k in range(1, self.n_hidden + 2)]
+
     def forward(self, x):
+        *hidden, last = self.layers()
         if self.input_dropout:
             x = dropout(x, self.input_dropout)
-        for k in range(1, self.n_hidden + 1):
-            x = self[f'bn{k}'](self[f'l{k}'](x))  # -> (N, n_units)
+        for k, (linear, normalization) in enumerate(hidden, 1):
+            x = normalization(linear(x))  # -> (N, n_units)
             if chainer.config.train:
                 blocked = kernels.count_outside(x.array) / x.size
                 chainer.report({f'blocked{k}': blocked}, self)
@@ -74,5 +85,5 @@ class MnistMLP(chainer.Chain):
                 x = F.relu(x)
             if self.dropout:
                 x = dropout(x, self.dropout)
-        k = self.n_hidden + 1
-        return self[f'bn{k}'](self[f'l{k}'](x))  # (N, n_units) -> (N, n_out)
+        linear, normalization = last
+        return normalization(linear(x))  # (N, n_units) -> (N, n_out)

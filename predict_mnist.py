@@ -1,22 +1,29 @@
 #!/usr/bin/env python
 """Classifies digits with a trained net packed into bits."""
 import os
-import statistics
 import sys
+
+if __name__ == '__main__':
+    # Python's options -P and -I leave out the program's own folder.
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from system import interruption
+    # From here on: nothing that a file holds is ever half of it.
+    interruption.quit_on_signal('interrupted')
+
+import statistics
 import time
 
 import numpy
 
 import kernels
-from data import digit_image
-from data import idx
-from data import mnist
+from data import digit_image, idx, mnist
 from layers import summary
-from prediction import packed_net
+from prediction import packed_file
 from prediction.packed_net import PackedMLP
-from system.command_line import (
-    ArgumentParser, check_gpu, check_matplotlib, integer, make_folder,
-    print_any_name)
+from recipes import choices
+from system import command_line, snapshot_file
+from system.command_line import integer
+from system.errors import InputError
 from system.npz_reader import NpzReader
 
 # Runs whose median is the speed, and seconds after which no more is begun.
@@ -24,7 +31,7 @@ _RUNS, _SECONDS = 5, 2
 
 
 def parse_args(argv=None):
-    parser = ArgumentParser(description=__doc__)
+    parser = command_line.ArgumentParser(description=__doc__)
     parser.add_argument('model', metavar='MODEL',
                         help='snapshot of train_mnist.py, or a file that '
                              '--export has written')
@@ -53,10 +60,10 @@ def parse_args(argv=None):
 
 
 def get_module(gpu):
-    """Returns numpy, or cupy on a GPU; ValueError says why there is none."""
+    """Returns numpy, or cupy on a GPU; InputError says why there is none."""
     if gpu == -1:
         return numpy
-    check_gpu(gpu)
+    command_line.check_gpu(gpu)
     import cupy
     cupy.cuda.Device(gpu).use()
     return cupy
@@ -69,24 +76,25 @@ def read_model(path):
     the file is an export or Chainer is not installed.
     """
     with NpzReader(path) as npz:
-        if packed_net.is_export(npz):
-            return PackedMLP.load(path), None, True
-        if not packed_net.is_snapshot(npz):
-            raise ValueError(f'{path} is neither a snapshot of train_mnist.py '
+        if packed_file.is_export(npz):
+            return PackedMLP(*packed_file.read(npz)), None, True
+        if not snapshot_file.holds_net(npz):
+            raise InputError(f'{path} is neither a snapshot of train_mnist.py '
                              'nor a file of --export')
-        arrays = packed_net.read_snapshot(npz)
-        settings = packed_net.read_settings(npz)
+        arrays = snapshot_file.read_net(npz)
+        settings = snapshot_file.read_settings(npz)
     try:
-        reason = packed_net.why_not_packed(settings)
+        settings = choices.check(settings)
+        reason = choices.why_not_binary(settings)
         packed = None if reason else PackedMLP.from_arrays(
             arrays, settings['normalization_eps'], settings['input_range'])
-    except ValueError as e:
-        raise ValueError(f'{path} cannot be packed: {e}') from e
+    except InputError as e:
+        raise InputError(f'{path} cannot be packed: {e}') from e
     try:
         from prediction.chainer_net import ChainerNet
     except ImportError as e:
         if reason:
-            raise ValueError(f'{path} cannot be packed: {reason}; and '
+            raise InputError(f'{path} cannot be packed: {reason}; and '
                              f'Chainer cannot be imported: {e}') from e
         print(f'Chainer net: not compared, {e}')
         return packed, None, False
@@ -94,8 +102,8 @@ def read_model(path):
         print(f'not packed: {reason}')
     try:
         return packed, ChainerNet(arrays, settings), False
-    except ValueError as e:
-        raise ValueError(f'{path} is no snapshot of a run: {e}') from e
+    except InputError as e:
+        raise InputError(f'{path} is no snapshot of a run: {e}') from e
 
 
 def images_per_second(predict, x):
@@ -179,8 +187,8 @@ def run(args):
     xp = get_module(args.gpu)
     pixels = [digit_image.read(path) for path in args.image]
     if args.report:
-        check_matplotlib('--report')
-        make_folder(args.report, '--report')
+        command_line.check_matplotlib('--report')
+        command_line.make_folder(args.report, '--report')
     packed, chainer_net, is_export = read_model(args.model)
     net = packed or chainer_net
     if args.summary:
@@ -191,12 +199,12 @@ def run(args):
         test, n_classes = read_idx(args.data)
         n_in, name = test[0].shape[1], args.data
     if (net.sizes[0], net.sizes[-1]) != (n_in, n_classes):
-        raise ValueError(
+        raise InputError(
             f'{args.model} makes {net.sizes[-1]} classes of {net.sizes[0]} '
             f'values, not the {n_classes} of the {n_in} pixels of {name}')
     if args.export:
         if not packed:
-            raise ValueError(f'{args.model} cannot be packed')
+            raise InputError(f'{args.model} cannot be packed')
         export(packed, args.export)
     if packed:
         packed.to(xp)
@@ -220,20 +228,20 @@ def run(args):
              *(test or mnist.read('test.npz')))
 
 
-def main():
-    print_any_name()
-    parser, args = parse_args()
-    try:
+def main(argv=None):
+    """Runs the program.
+
+    Args:
+        argv (list of str): The arguments, by default those of the command
+            line.
+
+    Raises:
+        SystemExit: With status 2 where an argument or a file cannot be used.
+
+    """
+    parser, args = parse_args(argv)
+    with command_line.running(parser):
         run(args)
-    except ValueError as e:
-        parser.error(e)
-    except OSError as e:
-        parser.error(f'cannot write {e.filename or "the output"}: '
-                     f'{e.strerror or e}')
-    except MemoryError:
-        parser.error('there is not enough memory')
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == '__main__':

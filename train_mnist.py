@@ -1,8 +1,12 @@
 #!/usr/bin/env python
 """Trains a multi-layer perceptron with binarized weights and activations."""
-from system import interruption
+import os
+import sys
 
 if __name__ == '__main__':
+    # Python's options -P and -I leave out the program's own folder.
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from system import interruption
     # From here on: the imports below take a second.
     interruption.quit_on_signal()
 
@@ -10,30 +14,25 @@ import argparse
 import contextlib
 import functools
 import json
-import os
-import sys
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer
-from chainer import training
-from chainer.training import extensions
+from chainer.training import Trainer, extensions, updaters
 import numpy
 
 import kernels
-from recipes import build as recipes
-from system import files
-from system.command_line import (
-    ArgumentParser, check_gpu, check_matplotlib, integer, print_any_name)
-from training import array_dataset
-from training import divergence
-from training import multi_node
-from training import reports
-from training import run_folder
-from training import snapshots
-from training.array_iterator import ArrayIterator, send_arrays, send_dataset
-from training.exact_evaluator import ExactEvaluator
+from layers import summary
+from recipes import build, choices
+from system import command_line, files, interruption, snapshot_file
+from system.command_line import integer
+from system.errors import InputError
+from training import (
+    array_dataset, divergence, priorities, reports, run_folder, run_state,
+    snapshots, world)
+from training.array_iterator import ArrayIterator, send_arrays
 from training.sign_changes import SignChanges
 from training.step_size import StepSize
+from training.stop_on_signal import StopOnSignal
 
 # The evaluation's batch: large enough for the matrix products to run at full
 # speed, small enough for their results to stay in the cache.
@@ -42,13 +41,11 @@ EVALUATION_BATCHSIZE = 1000
 
 def parse_args(argv=None):
     # The recipe is read first: the defaults of the others are its own.
-    first = ArgumentParser(add_help=False, allow_abbrev=False)
-    recipe = first.add_argument(
-        '--recipe', choices=recipes.RECIPES, default='binarized',
-        help='set of defaults for what follows')
-    defaults = recipes.RECIPES[first.parse_known_args(argv)[0].recipe]
+    first = command_line.ArgumentParser(add_help=False, allow_abbrev=False)
+    choices.add_recipe(first)
+    defaults = choices.RECIPES[first.parse_known_args(argv)[0].recipe]
 
-    parser = ArgumentParser(
+    parser = command_line.ArgumentParser(
         description=__doc__, allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
@@ -77,19 +74,120 @@ def parse_args(argv=None):
                         help='do not draw the curves')
     parser.add_argument('--summary', action='store_true',
                         help='print a table of the layers and stop')
-    settings = parser.add_argument_group('the recipe and its choices')
-    settings._add_action(recipe)
-    recipes.add_arguments(settings)
+    group = parser.add_argument_group('the recipe and its choices')
+    choices.add_recipe(group)
+    choices.add_arguments(group)
     parser.set_defaults(**defaults)
     return parser, parser.parse_args(argv)
 
 
+def main(argv=None):
+    """Runs the program.
+
+    Args:
+        argv (list of str): The arguments, by default those of the command
+            line.
+
+    Raises:
+        SystemExit: With status 2 where an argument or a file cannot be used,
+            with 130 and 143 after Ctrl-C and SIGTERM.
+
+    """
+    parser, args = parse_args(argv)
+    with world.join(parser, args) as processes:
+        settings = choices.settings(args)
+        if args.summary:
+            print_summary(args, settings)
+            return
+        check_needs(args)
+
+        # Data
+        train, evaluated = get_data(args)
+        sizes = array_dataset.sizes(train, *evaluated.values())
+
+        # Model
+        device = get_device(processes.gpu(args.gpu))
+        device.use()
+        set_seed(args.seed, device)
+        model = build.make_classifier(settings, *sizes)
+        model.to_device(device)
+
+        # Optimizer
+        optimizer = processes.optimizer(build.make_optimizer(settings, model))
+
+        # Trainer
+        trainer = make_trainer(args, device, optimizer, train, processes)
+
+        # Extensions
+        add_evaluators(trainer, args, device, model, evaluated, processes)
+        add_state(trainer, args, settings, device, model)
+        for extension in processes.extensions(model):
+            trainer.extend(extension)
+        if processes.rank == 0:
+            add_reports(trainer, args, evaluated)
+
+        # Run
+        with start_from(parser, args, trainer, processes) as (snapshot, moved):
+            if trainer.updater.epoch >= args.epoch:
+                print(f'{snapshot} is at epoch {trainer.updater.epoch} '
+                      'already; a larger --epoch goes on from there')
+                return
+            processes.synchronize(trainer)
+            print_settings(args, device, sizes, processes, snapshot, moved)
+            run(parser, args, trainer, processes)
+        if args.validation:
+            reports.print_best(trainer.get_extension('LogReport').log)
+
+
+def print_summary(args, settings):
+    """Prints a table of the layers of the network."""
+    n_in, n_out = 784, 10
+    if args.data:
+        n_in, n_out = array_dataset.sizes(*array_dataset.get_idx(args.data))
+    sizes = [n_in, *[args.unit] * args.layers, n_out]
+    print(summary.table(sizes, *choices.bits(settings)))
+
+
+def check_needs(args):
+    """Ends the program, before it reads anything, where it lacks something."""
+    if args.gpu >= 0:
+        command_line.check_gpu(args.gpu)
+    if not args.noplot:
+        command_line.check_matplotlib('a run without --noplot')
+
+
+def get_data(args):
+    """Returns the data as a run takes it: the sets to train and to test on.
+
+    Args:
+        args (argparse.Namespace): The arguments of the program.
+
+    Returns:
+        tuple: The training set, and a dictionary of the sets to evaluate on:
+        ``validation`` is the last part of the training images or, where none
+        are held out, the test images; else these are ``test``.
+
+    """
+    train, test = (array_dataset.get_idx(args.data) if args.data
+                   else array_dataset.get_mnist())
+    n = len(train) - args.validation
+    if n < 1:
+        raise InputError(f'--validation must be less than {len(train)}, the '
+                         f'number of images, got {args.validation}')
+    if args.batchsize > n:
+        raise InputError(f'--batchsize must be at most {n}, the number of '
+                         f'images, got {args.batchsize}')
+    if args.input_range == 'symmetric':
+        train, test = map(array_dataset.symmetric, (train, test))
+    if not args.validation:
+        return train, {'validation': test}
+    train, held_out = array_dataset.split(train, n)
+    return train, {'validation': held_out, 'test': test}
+
+
 def get_device(gpu):
-    """Returns Chainer's device; ValueError says why there is none."""
-    if gpu == -1:
-        return chainer.get_device('@numpy')
-    check_gpu(gpu)
-    return chainer.get_device(f'@cupy:{gpu}')
+    """Returns Chainer's device of a GPU's id, -1 being the CPU."""
+    return chainer.get_device('@numpy' if gpu < 0 else f'@cupy:{gpu}')
 
 
 def set_seed(seed, device):
@@ -99,71 +197,53 @@ def set_seed(seed, device):
         device.xp.random.seed(seed)
 
 
-def get_data(settings, folder=None):
-    """Returns the data as a run takes it: the sets to train and to test on.
-
-    Args:
-        settings (dict): The choices of the recipe.
-        folder (str): Folder of the data set, ``None`` for MNIST.
-
-    Returns:
-        tuple: The training set, and a dictionary of the sets to evaluate on:
-        ``validation`` is the last part of the training images or, where none
-        are held out, the test images; else these are ``test``.
-
-    """
-    train, test = (array_dataset.get_idx(folder) if folder
-                   else array_dataset.get_mnist())
-    n_held_out = settings['validation']
-    n = len(train) - n_held_out
-    if n < 1:
-        raise ValueError(f'--validation must be less than {len(train)}, the '
-                         f'number of images, got {n_held_out}')
-    if settings['batchsize'] > n:
-        raise ValueError(f'--batchsize must be at most {n}, the number of '
-                         f'images, got {settings["batchsize"]}')
-    if settings['input_range'] == 'symmetric':
-        train, test = map(array_dataset.symmetric, (train, test))
-    if not n_held_out:
-        return train, {'validation': test}
-    train, held_out = array_dataset.split(train, n)
-    return train, {'validation': held_out, 'test': test}
+def make_trainer(args, device, optimizer, train, processes):
+    """Returns the trainer, which updates the model on batches."""
+    share = processes.scatter(train)
+    if args.batchsize > len(share):
+        raise InputError(
+            f'--batchsize must be at most {len(share)}, the number of images '
+            f'of each of {processes.size} processes, got {args.batchsize}')
+    iterator = ArrayIterator(share.send(device), args.batchsize)
+    updater = updaters.StandardUpdater(
+        iterator, optimizer, converter=send_arrays, device=device)
+    return Trainer(updater, (args.epoch, 'epoch'),
+                   out=processes.out(args.out))
 
 
-def make_trainer(args, device, train, evaluated, world):
-    settings = recipes.settings(args)
-    model = recipes.make_classifier(
-        settings, *array_dataset.sizes(train, *evaluated.values()))
-    model.to_device(device)
-    device.use()
-    optimizer = recipes.make_optimizer(settings, model)
-
-    train_iter = ArrayIterator(
-        send_dataset(world.scatter(train), device), args.batchsize)
-    updater = training.updaters.StandardUpdater(
-        train_iter, optimizer, converter=send_arrays, device=device)
-    trainer = training.Trainer(updater, (args.epoch, 'epoch'), out=args.out)
-
+def add_evaluators(trainer, args, device, model, evaluated, processes):
+    """Adds the evaluation of each set at the end of an epoch."""
+    # Where a batch's own statistics count, it is of the training's size.
+    batchsize = (args.batchsize if args.evaluation == 'batch'
+                 else EVALUATION_BATCHSIZE)
     for name, dataset in evaluated.items():
-        # Where a batch's own statistics count, it is of the training's size.
         iterator = ArrayIterator(
-            send_dataset(world.share(dataset), device),
-            args.batchsize if args.evaluation == 'batch'
-            else EVALUATION_BATCHSIZE, repeat=False, shuffle=False)
-        trainer.extend(ExactEvaluator(
+            processes.share(dataset).send(device), batchsize,
+            repeat=False, shuffle=False)
+        trainer.extend(processes.evaluator(
             iterator, model, converter=send_arrays, device=device), name=name)
+
+
+def add_state(trainer, args, settings, device, model):
+    """Adds what decides how the training goes on."""
+    trainer.extend(StepSize(functools.partial(choices.step_size, settings)))
+    trainer.extend(divergence.Watch())
     trainer.extend(SignChanges(model.predictor))
-    trainer.extend(StepSize(functools.partial(recipes.step_size, settings)))
-    trainer.extend(divergence.watch, name='divergence',
-                   trigger=divergence.is_due, priority=divergence.PRIORITY)
+    trainer.extend(run_state.RandomState(args.seed, device.xp))
+    trainer.extend(run_state.Settings(
+        settings, free=('recipe', 'epoch'),
+        defaults=choices.RECIPES['binarized']))
+
+
+def add_reports(trainer, args, evaluated):
+    """Adds what writes to the folder of the results, and prints."""
     trainer.extend(reports.DumpGraph('main/loss'))
-    trainer.extend(snapshots.RandomState(args.seed, device.xp))
-    trainer.extend(snapshots.Settings(settings, free=('recipe', 'epoch')))
-    trainer.extend(snapshots.save, name='snapshot', priority=-100,
+    trainer.extend(snapshots.save, name='snapshot',
+                   priority=priorities.SNAPSHOT,
                    trigger=snapshots.every(args.frequency, args.epoch))
     trainer.extend(reports.LogReport())
     if not args.noplot:
-        for plot in make_plots(args.layers, evaluated):
+        for plot in reports.curves(args.layers, evaluated):
             trainer.extend(plot)
     columns = ['epoch', 'main/loss', 'validation/main/loss', 'main/accuracy',
                'validation/main/accuracy', 'test/main/accuracy',
@@ -175,105 +255,35 @@ def make_trainer(args, device, train, evaluated, world):
         # A trigger without state, so that the snapshots of a run on a terminal
         # and of one in the background are the same.
         trainer.extend(extensions.ProgressBar(), trigger=lambda _: True)
-    return trainer
 
 
-def make_plots(n_hidden, evaluated):
-    """Yields the extensions that draw the curves of a run."""
-    for value in 'loss', 'accuracy':
-        curves = {f'main/{value}': 'training'}
-        for name in evaluated:
-            # Without images held out, those to validate on are the test's.
-            label = name if 'test' in evaluated else 'test'
-            curves[f'{name}/main/{value}'] = label
-        yield reports.PlotReport(curves, value, f'{value}.png')
-    net = 'main/predictor'
-    yield reports.PlotReport(
-        {f'{net}/sign_changes{k}': f'layer {k}'
-         for k in range(1, n_hidden + 2)},
-        'share of weights that changed sign', 'sign_changes.png')
-    yield reports.PlotReport(
-        {f'{net}/blocked{k}': f'layer {k}' for k in range(1, n_hidden + 1)},
-        'share of blocked activation gradients', 'blocked.png')
+@contextlib.contextmanager
+def start_from(parser, args, trainer, processes):
+    """Brings the trainer to the start of the run, in a folder of its own.
 
+    Yields:
+        tuple: The snapshot that the run goes on from, and the new name of an
+        earlier run's folder; ``None`` where there is none.
 
-def print_best(log):
-    """Prints the test error at the best validation epoch and at the last."""
-    best = max(log, key=lambda entry: entry['validation/main/accuracy'])
-    best, last = ((entry['epoch'], 100 * (1 - entry['test/main/accuracy']))
-                  for entry in (best, log[-1]))
-    print(f'test error: {best[1]:.2f} % at the best validation epoch, '
-          f'{best[0]}; {last[1]:.2f} % at the last, {last[0]}')
-
-
-def main():
-    print_any_name()
-    parser, args = parse_args()
-    with multi_node.join(args, parser) as world, \
-            contextlib.ExitStack() as stack:
-        run(parser, args, world, stack)
-
-
-def run(parser, args, world, stack):
-    try:
-        if args.summary:
-            n_in, n_out = (
-                array_dataset.sizes(*array_dataset.get_idx(args.data))
-                if args.data else (784, 10))
-            print(recipes.summarize(recipes.settings(args), n_in, n_out))
+    """
+    if processes.rank:
+        yield None, None  # It gets its state from rank 0.
+        return
+    snapshot = args.resume
+    if snapshot:
+        snapshots.load(snapshot, trainer)
+        if trainer.updater.epoch >= args.epoch:
+            yield snapshot, None
             return
-        device = get_device(args.gpu)
-        if not args.noplot:
-            check_matplotlib('a run without --noplot')
-        train, evaluated = get_data(recipes.settings(args), args.data)
-        set_seed(args.seed, device)
-        trainer = make_trainer(args, device, train, evaluated, world)
-        world.connect(trainer)
-        snapshot = args.resume
-        if snapshot:
-            snapshots.load(snapshot, trainer)
-            if is_finished(args, trainer, snapshot):
-                return
-        # What is continued is no earlier run.
-        go_on = args.autoload or snapshots.is_newest(snapshot, args.out)
-        moved = stack.enter_context(run_folder.claim(args.out, go_on))
+    # What is continued is no earlier run.
+    go_on = args.autoload or snapshot_file.is_newest(snapshot, args.out)
+    with run_folder.claim(args.out, go_on) as moved:
         if args.autoload:
-            snapshot = snapshots.load_newest(
-                args.out, trainer, parser.warn)
-            if is_finished(args, trainer, snapshot):
-                return
-    except (OSError, ValueError) as e:
-        parser.error(e)
-    except MemoryError as e:
-        parser.error(
-            f'--unit={args.unit} needs more memory than there is: {e}')
-    world.synchronize(trainer)
-
-    try:
-        print_settings(args, device, snapshot, moved, world,
-                       array_dataset.sizes(train, *evaluated.values()))
-        run_trainer(args, trainer)
-    except FloatingPointError as e:
-        newest = next(iter(snapshots.find(args.out)), 'none')
-        parser.error(f'{e}; the last good snapshot: {newest}')
-    except OSError as e:
-        if e.filename is None:
-            # Python writes the rest of the output at its end: not again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        parser.error(f'cannot write {e.filename or "the output"}: '
-                     f'{e.strerror or e}')
+            snapshot = snapshots.load_newest(args.out, trainer, parser.warn)
+        yield snapshot, moved
 
 
-def is_finished(args, trainer, snapshot):
-    """Tells, in a line as well, whether there is nothing left to train."""
-    if trainer.updater.epoch < args.epoch:
-        return False
-    print(f'{snapshot} is at epoch {trainer.updater.epoch} already; '
-          'a larger --epoch goes on from there', flush=True)
-    return True
-
-
-def print_settings(args, device, snapshot, moved, world, sizes):
+def print_settings(args, device, sizes, processes, snapshot, moved):
     """Prints what the program is about to do."""
     print(f'GPU: {args.gpu}')
     if args.data:
@@ -281,27 +291,35 @@ def print_settings(args, device, snapshot, moved, world, sizes):
     print(f'# unit: {args.unit}')
     print(f'# Minibatch-size: {args.batchsize}')
     if args.mpi:
-        print(f'# processes: {world.size}, '
-              f'{world.size * args.batchsize} images in an iteration')
+        print(f'# processes: {processes.size}, '
+              f'{processes.size * args.batchsize} images in an iteration')
     print(f'# epoch: {args.epoch}')
     if args.recipe != 'binarized':
         print(f'# recipe: {args.recipe}')
     print(f'# kernels: {kernels.description(device.xp)}')
-    if snapshot:
-        print(f'# going on from: {snapshot}')
     if moved:
         print(f'# earlier run: renamed to {moved}')
+    if snapshot:
+        if moved and not os.path.exists(snapshot):
+            snapshot = os.path.join(moved, os.path.basename(snapshot))
+        print(f'# going on from: {snapshot}')
     print('', flush=True)
 
 
-def run_trainer(args, trainer):
-    files.write(os.path.join(args.out, 'args.json'), lambda f: f.write(
-        (json.dumps(vars(args), indent=4) + '\n').encode()))
-    interruption.stop_on_signal(trainer, snapshots.save)
-    with kernels.own_cores():
-        trainer.run(show_loop_exception_msg=False)
-    if args.validation:
-        print_best(trainer.get_extension('LogReport').log)
+def run(parser, args, trainer, processes):
+    """Trains, until the last epoch, a signal, or a value that is no number."""
+    if processes.rank == 0:
+        files.write(
+            os.path.join(args.out, 'args.json'), lambda f: f.write(
+                (json.dumps(vars(args), indent=4) + '\n').encode()))
+    try:
+        with interruption.remembered_signals() as received, (
+                kernels.own_cores()):
+            trainer.extend(StopOnSignal(received, snapshots.save, processes))
+            trainer.run(show_loop_exception_msg=False)
+    except divergence.DivergenceError as e:
+        newest = next(iter(snapshot_file.find(args.out)), 'none')
+        parser.error(f'{e}; the last good snapshot: {newest}')
 
 
 if __name__ == '__main__':

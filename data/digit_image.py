@@ -3,6 +3,7 @@ import warnings
 
 import numpy
 
+from system.errors import InputError
 from system.files import open_regular
 
 # A picture's pixels, at most: those of a good telephone's photograph.
@@ -31,23 +32,19 @@ def read(path):
         numpy.ndarray: uint8 pixels of shape (784,), the digit light on black.
 
     Raises:
-        ValueError: If the file is no picture, too large, or shows nothing;
+        InputError: If the file is no picture, too large, or shows nothing;
             the message names it.
 
     """
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as e:
-        raise ValueError(
+        raise InputError(
             'pictures need Pillow, which comes with Matplotlib: '
             'pip install pillow') from e
-    try:
-        with open_regular(path) as f:
-            # In memory, where a chunk cannot claim more than there is.
-            data = io.BytesIO(f.read())
-    except OSError as e:
-        raise ValueError(f'cannot read the picture {path}: '
-                         f'{e.strerror}') from e
+    with open_regular(path) as f:
+        # In memory, where a chunk cannot claim more than there is.
+        data = io.BytesIO(f.read())
     try:
         with warnings.catch_warnings():
             # About sizes: checked here, before a pixel is read.
@@ -62,14 +59,14 @@ def read(path):
                 image.draft('RGB', (512, 512))
                 colours = _colours(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as e:
-        raise ValueError(f'{path} is no picture that Pillow can read') from e
+        raise InputError(f'{path} is no picture that Pillow can read') from e
     except Image.DecompressionBombError as e:
-        raise ValueError(f'{path} is too large: {e}') from e
+        raise InputError(f'{path} is too large: {e}') from e
     except Exception as e:  # Of every kind, where a file is damaged.
-        raise ValueError(f'the picture {path} is damaged: {e}') from e
+        raise InputError(f'the picture {path} is damaged: {e}') from e
     ink = _ink(colours)
     if ink is None:
-        raise ValueError(f'{path} shows no digit: all of it has one colour')
+        raise InputError(f'{path} shows no digit: all of it has one colour')
     return _into_field(ink)
 
 

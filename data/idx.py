@@ -5,6 +5,9 @@ import zlib
 
 import numpy
 
+from system.errors import InputError
+from system.files import open_regular
+
 PARTS = ('train', 't10k')
 
 # Magic numbers: two zero bytes, 8 for unsigned bytes, the number of axes.
@@ -27,7 +30,7 @@ def read(folder, part):
         uint8 labels of shape (N,), N not 0.
 
     Raises:
-        ValueError: If a file is missing or is not what its header says, or
+        InputError: If a file is missing or is not what its header says, or
             the two do not belong together; the message names the file.
 
     """
@@ -36,10 +39,10 @@ def read(folder, part):
     images = _read_array(images_path, _IMAGES)
     labels = _read_array(labels_path, _LABELS)
     if images.size == 0:
-        raise ValueError(f'{images_path} holds no pixels: its sizes are '
+        raise InputError(f'{images_path} holds no pixels: its sizes are '
                          f'{_sizes(images.shape)}')
     if len(images) != len(labels):
-        raise ValueError(f'{images_path} holds {len(images)} images, but '
+        raise InputError(f'{images_path} holds {len(images)} images, but '
                          f'{labels_path} {len(labels)} labels')
     return images, labels
 
@@ -56,20 +59,20 @@ def read_both(folder):
         the training set.
 
     Raises:
-        ValueError: See :func:`read`.
+        InputError: See :func:`read`.
 
     """
     train, test = (read(folder, part) for part in PARTS)
     if train[0].shape[1:] != test[0].shape[1:]:
-        raise ValueError(
+        raise InputError(
             f'the images in {folder} are of two sizes: '
             f'{_sizes(train[0].shape[1:])} to train with, '
             f'{_sizes(test[0].shape[1:])} to test with')
     if not train[1].any():
-        raise ValueError(f'the labels in {folder} to train with are all 0: '
+        raise InputError(f'the labels in {folder} to train with are all 0: '
                          'that is one class, two are the least')
     if test[1].max() > train[1].max():
-        raise ValueError(
+        raise InputError(
             f'the test set in {folder} has the label {test[1].max()}, but '
             f'the largest one to train with is {train[1].max()}')
     return train, test
@@ -81,28 +84,28 @@ def _sizes(shape):
 
 def _find(folder, stem, kind):
     if not os.path.isdir(folder):
-        raise ValueError(f'there is no folder {folder}')
+        raise InputError(f'there is no folder {folder}')
     for name in (f'{stem}-{kind}', f'{stem}.{kind}'):
         for path in (os.path.join(folder, name),
                      os.path.join(folder, name + '.gz')):
             if os.path.exists(path):
                 return path
-    raise ValueError(f'{folder} holds neither {stem}-{kind} nor '
+    raise InputError(f'{folder} holds neither {stem}-{kind} nor '
                      f'{stem}-{kind}.gz')
 
 
 def _read_array(path, magic):
     """Returns the array of an IDX file, after a look at all that it says."""
     n_axes = magic & 0xff
-    opener = gzip.open if path.endswith('.gz') else open
     try:
-        with opener(path, 'rb') as f:
+        with open_regular(path) as file, (
+                gzip.open(file) if path.endswith('.gz') else file) as f:
             header = f.read(4 + 4 * n_axes)
             if len(header) < 4 + 4 * n_axes:
-                raise ValueError(f'{path} ends within its header')
+                raise InputError(f'{path} ends within its header')
             found, *shape = struct.unpack(f'>{1 + n_axes}I', header)
             if found != magic:
-                raise ValueError(f'{path} is no IDX file of {n_axes} axes of '
+                raise InputError(f'{path} is no IDX file of {n_axes} axes of '
                                  f'bytes: its magic number is {found:#010x}, '
                                  f'not {magic:#010x}')
             size = 1
@@ -110,11 +113,11 @@ def _read_array(path, magic):
                 size *= n
             content = _read_at_most(f, size + 1)
     except OSError as e:  # gzip.BadGzipFile is one, without an errno
-        raise ValueError(f'cannot read {path}: {e.strerror or e}') from e
+        raise InputError(f'cannot read {path}: {e.strerror or e}') from e
     except (EOFError, zlib.error) as e:
-        raise ValueError(f'{path} is damaged or cut off: {e}') from e
+        raise InputError(f'{path} is damaged or cut off: {e}') from e
     if len(content) != size:
-        raise ValueError(
+        raise InputError(
             f'{path} says {_sizes(shape)} = {size} bytes, but holds '
             f'{"more" if len(content) > size else len(content)}')
     return numpy.frombuffer(content, numpy.uint8).reshape(shape)

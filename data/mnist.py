@@ -3,6 +3,7 @@ import os
 
 import numpy
 
+from system.errors import InputError
 from system.files import open_regular
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
@@ -25,20 +26,18 @@ def check(name, root=ROOT):
         root (str): Folder that holds ``pfnet/chainer/mnist/``.
 
     Raises:
-        ValueError: If the file is missing or damaged; the message names it.
+        InputError: If the file is missing or damaged; the message names it.
 
     """
     path = os.path.join(root, 'pfnet', 'chainer', 'mnist', name)
     try:
         with open_regular(path) as f:
             actual = hashlib.sha256(f.read()).hexdigest()
-    except OSError as e:
-        raise ValueError(
-            f'cannot read the data file {path}: {e.strerror}; '
-            'restore it from the repository') from e
+    except InputError as e:
+        raise InputError(f'{e}; restore it from the repository') from e
     expected = _SHA256[name]
     if actual != expected:
-        raise ValueError(
+        raise InputError(
             f'the data file {path} is damaged: its SHA-256 is {actual}, '
             f'not {expected}; restore it from the repository')
     return path
@@ -55,7 +54,7 @@ def read(name, root=ROOT):
         labels of shape (N,).
 
     Raises:
-        ValueError: See :func:`check`.
+        InputError: See :func:`check`.
 
     """
     with numpy.load(check(name, root), allow_pickle=False) as npz:

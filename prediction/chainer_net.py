@@ -5,7 +5,9 @@ import numpy
 
 import kernels
 from layers.batch_normalization import BatchNormalization
-from recipes import build as recipes
+from layers import summary
+from recipes import build, choices
+from system.errors import InputError
 
 # Images computed at once: their arrays stay in the cache, as in training.
 _BATCHSIZE = 1000
@@ -16,34 +18,34 @@ class ChainerNet:
 
     Args:
         arrays (dict): Its float32 arrays by name, see
-            ``packed_net.read_snapshot``.
-        settings (dict): The settings of its run, see ``recipes.RECIPES``.
+            ``system.snapshot_file.read_net``.
+        settings (dict): The settings of its run, see
+            ``recipes.choices.check``.
 
     Attributes:
         sizes (list of int): Size of an input vector, then the number of units
             of each layer.
 
     Raises:
-        ValueError: If arrays and settings do not fit each other.
+        InputError: If arrays and settings do not fit each other.
 
     """
 
     def __init__(self, arrays, settings):
-        settings = recipes.check(settings)
         n_layers = settings['layers'] + 1
         weights = [arrays.get(f'l{k}/W') for k in range(1, n_layers + 1)]
         if any(W is None for W in weights):
-            raise ValueError(f'there are not the weights of {n_layers} layers')
+            raise InputError(f'there are not the weights of {n_layers} layers')
         self.sizes = [weights[0].shape[1], *(len(W) for W in weights)]
         # Before memory is taken for what is not in the file.
         if self.sizes[1:-1] != [settings['unit']] * settings['layers']:
-            raise ValueError(f'unit is {settings["unit"]}, the layers are '
+            raise InputError(f'unit is {settings["unit"]}, the layers are '
                              f'{self.sizes}')
-        self._net = recipes.make_net(settings, self.sizes[0], self.sizes[-1])
+        self._net = build.make_net(settings, self.sizes[0], self.sizes[-1])
         for name, param in self._net.namedparams():
             array = arrays.get(name.lstrip('/'))
             if array is None or array.shape != param.shape:
-                raise ValueError(f'{name} is missing or not {param.shape}')
+                raise InputError(f'{name} is missing or not {param.shape}')
         chainer.serializers.NpzDeserializer(arrays, strict=False).load(
             self._net)
         self._settings = settings
@@ -54,17 +56,16 @@ class ChainerNet:
 
     def summary(self):
         """Returns a table of the layers."""
-        return recipes.summarize(
-            self._settings, self.sizes[0], self.sizes[-1])
+        return summary.table(self.sizes, *choices.bits(self._settings))
 
     def use_running_statistics(self):
         """Evaluates with running averages whatever the settings say.
 
         A single image has no statistics of a batch.
         """
-        for link in self._net.links():
-            if isinstance(link, BatchNormalization):
-                link.evaluate_with_batch = False
+        for _, normalization in self._net.layers():
+            if isinstance(normalization, BatchNormalization):
+                normalization.evaluate_with_batch = False
 
     def logits(self, x):
         """Returns the last layer's outputs.
@@ -97,5 +98,6 @@ class ChainerNet:
 
     def weights(self, i):
         """Returns the signs of layer i's weights (1 is the first) as int8."""
-        W = self._net[f'l{i}'].W.array
+        linear, _ = self._net.layers()[i - 1]
+        W = linear.W.array
         return kernels.unpack_signs(kernels.pack_signs(W), W.shape[1])

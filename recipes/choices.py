@@ -1,26 +1,14 @@
-"""Whole sets of choices for a run, and what is built from them.
+"""The choices of a run: recipes, flags and the check of settings; no Chainer.
 
 A recipe is a name for the defaults of the command line: each choice has a
 flag of its own. The choices travel as a dictionary, the settings, which
 ``args.json`` and the snapshots hold.
 """
 import argparse
-import functools
-
-import chainer_compat  # noqa: F401  (makes Chainer importable)
-import chainer
-import chainer.functions as F
-import chainer.links as L
 
 import quantizers
-from layers import summary
-from layers.batch_normalization import BatchNormalization
-from layers.shift_batch_normalization import ShiftBatchNormalization
-from net import MnistMLP
-from optimizers.fused_adam import FusedAdam
-from optimizers.shift_adamax import ShiftAdaMax
 from system.command_line import integer, number
-from weight_clip import WeightClip
+from system.errors import InputError
 
 # What the text of the original repository describes.
 _BINARIZED = {
@@ -104,6 +92,12 @@ RECIPES = {
 }
 
 
+def add_recipe(group):
+    """Adds the flag ``--recipe`` to a group of arguments."""
+    group.add_argument('--recipe', choices=RECIPES, default='binarized',
+                       help='set of defaults for what follows')
+
+
 def add_arguments(group):
     """Adds a flag for each choice of a recipe to a group of arguments."""
     def add(*flags, **kwargs):
@@ -157,7 +151,7 @@ def add_arguments(group):
 
 
 def quantizer(name):
-    """Returns the name of a quantizer, checked: an argument type."""
+    """Returns a quantizer's name, checked: an argument type."""
     try:
         return str(quantizers.parse(name))
     except ValueError as e:
@@ -165,148 +159,85 @@ def quantizer(name):
 
 
 def settings(args):
-    """Returns the arguments that a recipe chooses, as a dictionary."""
-    return {'recipe': args.recipe,
-            **{name: getattr(args, name) for name in _BINARIZED}}
+    """Returns the arguments that a recipe chooses, as a dictionary.
+
+    Raises:
+        InputError: If two of them do not go together.
+
+    """
+    settings = {name: getattr(args, name) for name in _BINARIZED}
+    _check_together(settings)
+    return {'recipe': args.recipe, **settings}
+
+
+def _check_together(settings):
+    if (settings['evaluation'] == 'batch'
+            and settings['normalization'] != 'batch'):
+        raise InputError('--evaluation batch needs --normalization batch')
 
 
 def check(others):
     """Returns settings of a file, as the command line would take them.
 
     Args:
-        others (dict): What may be settings.
+        others (dict): What may be settings. A choice that is missing, for the
+            file is older than its flag, has the default of ``binarized``.
 
     Raises:
-        ValueError: If a choice is missing or not one that a flag allows.
+        InputError: If there are no settings, or a value is not one that a
+            flag allows.
 
     """
     class Parser(argparse.ArgumentParser):
         def error(self, message):
-            raise ValueError(f'settings: {message}')
+            raise InputError(f'settings: {message}')
 
     parser = Parser(add_help=False, allow_abbrev=False)
     add_arguments(parser)
     flags = []
+    if not others.keys() & _BINARIZED.keys():
+        raise InputError('settings: there are none')
+    others = {**_BINARIZED, **others}
     for name, default in _BINARIZED.items():
-        flag = '--' + name.replace('_', '-')
-        if name not in others:
-            raise ValueError(f'settings: there is no {name}')
+        flag = name.replace('_', '-')
         value = others[name]
         if isinstance(default, bool):
-            flags.append(flag if value is True else f'--no-{name}')
+            flags.append(f'--{flag}' if value is True else f'--no-{flag}')
         elif value is not None or default is not None:
-            flags.append(f'{flag}={value}')
+            flags.append(f'--{flag}={value}')
     settings = vars(parser.parse_args(flags))
     for name, value in settings.items():
         if value != others[name]:
-            raise ValueError(f'settings: {name} is {others[name]!r}')
+            raise InputError(f'settings: {name} is {others[name]!r}')
+    _check_together(settings)
     return settings
 
 
-def make_net(settings, n_in, n_out):
-    """Returns the network of these settings.
+def why_not_binary(settings):
+    """Returns why a net of these settings cannot be packed into bits.
 
     Args:
-        settings (dict): Choices as in ``RECIPES``.
-        n_in (int): Size of an input vector.
-        n_out (int): Number of classes.
-
-    Raises:
-        ValueError: If two choices do not go together.
-
-    """
-    if settings['normalization'] == 'batch':
-        normalization = functools.partial(
-            BatchNormalization,
-            evaluate_with_batch=settings['evaluation'] == 'batch')
-    elif settings['evaluation'] == 'batch':
-        raise ValueError('--evaluation batch needs --normalization batch')
-    else:
-        normalization = ShiftBatchNormalization
-    gradient = settings['gradient_quantizer']
-    return MnistMLP(
-        n_in, settings['unit'], n_out, settings['layers'],
-        weight_quantizer=quantizers.parse(settings['weight_quantizer']),
-        activation_quantizer=quantizers.parse(
-            settings['activation_quantizer']),
-        gradient_quantizer=(
-            None if gradient == 'none' else quantizers.parse(gradient)),
-        relu=settings['relu'],
-        input_dropout=settings['input_dropout'],
-        dropout=settings['dropout'],
-        initialW=(chainer.initializers.Uniform(1)
-                  if settings['initial_weight'] == 'uniform' else None),
-        normalization=functools.partial(
-            normalization, decay=settings['normalization_decay'],
-            eps=settings['normalization_eps']))
-
-
-def summarize(settings, n_in, n_out):
-    """Returns a table of the network of these settings; see ``summary``."""
-    bits = [quantizers.parse(settings[f'{name}_quantizer']).bits or 32
-            for name in ('weight', 'activation')]
-    return summary.table(
-        [n_in, *[settings['unit']] * settings['layers'], n_out], *bits)
-
-
-def make_classifier(settings, n_in, n_out):
-    """Returns the network with its loss; see :func:`make_net`.
-
-    Raises:
-        ValueError: If all initial weights of a layer round to 0, so that
-            nothing could be learned.
-
-    """
-    net = make_net(settings, n_in, n_out)
-    for k in range(1, net.n_hidden + 2):
-        layer = net[f'l{k}']
-        if not (layer.quantizer.is_binary
-                or layer.quantizer(layer.W.array).any()):
-            raise ValueError(
-                f'--weight-quantizer {layer.quantizer} rounds all initial '
-                f'weights of layer {k} to 0: choose --initial-weight uniform '
-                'or more bits')
-    return L.Classifier(
-        net,
-        lossfun={'softmax': F.softmax_cross_entropy,
-                 'hinge': squared_hinge}[settings['loss']])
-
-
-def squared_hinge(y, t):
-    """Mean of ``max(0, 1 - t y)^2`` over examples and classes.
-
-    t is +1 for the class of the example and -1 for the others.
-
-    Args:
-        y (~chainer.Variable): Outputs of shape (N, classes).
-        t (~chainer.Variable): Labels of shape (N,), of an integer dtype.
+        settings (dict): Settings that :func:`check` has returned.
 
     Returns:
-        ~chainer.Variable: Scalar.
+        str or None: The reason, ``None`` if it can.
 
     """
-    return F.hinge(y, t, norm='L2') / y.shape[1]
+    for name in 'weight', 'activation':
+        quantizer = quantizers.parse(settings[f'{name}_quantizer'])
+        if not quantizer.is_binary:
+            return f'its {name}s are {quantizer}, not binary'
+    if settings['relu']:
+        return 'a relu follows its activations'
+    if settings['evaluation'] != 'running':
+        return 'it is evaluated with the statistics of a batch'
+    return None
 
 
-def make_optimizer(settings, model):
-    """Returns the optimizer of these settings, set up with the model.
-
-    With the step scale ``glorot`` the step of a W of shape (n_out, n_in) is
-    multiplied by ``1 / sqrt(1.5 / (n_in + n_out))``, as in the authors' code.
-    """
-    optimizer = {'adam': FusedAdam, 'shift-adamax': ShiftAdaMax}[
-        settings['optimizer']](alpha=settings['alpha'])
-    optimizer.setup(model)
-    if settings['step_scale'] == 'glorot':
-        for param in model.params():
-            if param.name == 'W':
-                scale = (sum(param.shape) / 1.5) ** .5
-                param.update_rule.hyperparam.eta = scale
-    if settings['clip'] == 'all':
-        optimizer.add_hook(WeightClip())
-    elif settings['clip'] == 'weights':
-        optimizer.add_hook(WeightClip(names=('W',)))
-    return optimizer
+def bits(settings):
+    """Returns the bits of a weight and of an activation; 32 is a float."""
+    return tuple(quantizers.parse(settings[f'{name}_quantizer']).bits or 32
+                 for name in ('weight', 'activation'))
 
 
 def step_size(settings, epoch):

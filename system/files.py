@@ -7,6 +7,8 @@ import zipfile
 
 import numpy
 
+from system.errors import InputError, OutputError
+
 # What a write that was killed leaves behind: the name, the process.
 _TEMPORARY = re.compile(r'\.(.+)\.[0-9]+\.tmp')
 
@@ -14,7 +16,7 @@ _TEMPORARY = re.compile(r'\.(.+)\.[0-9]+\.tmp')
 def open_regular(path):
     """Opens a file to read, unless it is a pipe or a device.
 
-    Those may never end, and a pipe that nobody writes to is waited for.
+    Pipes and devices may never end, and a pipe without a writer is waited for.
 
     Args:
         path (str): The file.
@@ -23,23 +25,44 @@ def open_regular(path):
         The open binary file.
 
     Raises:
-        OSError: If it cannot be opened or is no regular file.
+        InputError: If it cannot be opened or is no regular file.
 
     """
     def opener(path, flags):
         return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0))
 
-    f = open(path, 'rb', opener=opener)  # noqa: SIM115
+    try:
+        f = open(path, 'rb', opener=opener)  # noqa: SIM115
+    except (OSError, ValueError) as e:  # A NUL in the name is a ValueError.
+        reason = getattr(e, 'strerror', None) or e
+        raise InputError(f'cannot read {path}: {reason}') from e
     if not stat.S_ISREG(os.fstat(f.fileno()).st_mode):
         f.close()
-        raise OSError(errno.EINVAL, 'Not a regular file', path)
+        raise InputError(f'cannot read {path}: Not a regular file')
     return f
+
+
+def list_folder(path):
+    """Returns the names in a folder; InputError if it cannot be read."""
+    try:
+        return os.listdir(path)
+    except OSError as e:
+        raise InputError(
+            f'cannot read the folder {path}: {e.strerror}') from e
+
+
+def remove(path):
+    """Removes a file; OutputError if it cannot be."""
+    try:
+        os.unlink(path)
+    except OSError as e:
+        raise OutputError(e.errno, e.strerror, path) from e
 
 
 def write(path, save):
     """Writes a file that is whole or not there, whenever the power fails.
 
-    It is written beside, flushed to disk and renamed; then the folder is
+    The file is written beside, flushed to disk and renamed; then the folder is
     flushed. If anything fails, the file that was there before stays.
 
     Args:
@@ -47,7 +70,7 @@ def write(path, save):
         save (callable): Takes an open binary file and writes to it.
 
     Raises:
-        OSError: If it cannot be written; ``filename`` is the path.
+        OutputError: If it cannot be written.
 
     """
     folder, name = os.path.split(os.path.abspath(path))
@@ -67,7 +90,7 @@ def write(path, save):
             raise
         sync_folder(folder)
     except OSError as e:
-        raise OSError(e.errno, e.strerror or str(e), path) from e
+        raise OutputError(e.errno, e.strerror or str(e), path) from e
 
 
 class _Archive(zipfile.ZipFile):
@@ -85,7 +108,7 @@ def write_npz(path, arrays):
         arrays (dict): Arrays by name. None may hold objects.
 
     Raises:
-        OSError: If it cannot be written; ``filename`` is the path.
+        OutputError: If it cannot be written.
 
     """
     def save(f):
@@ -117,10 +140,11 @@ def sync_folder(path):
 
 
 def unfinished(name):
-    """Returns the name that a leftover of :func:`write` was to get, or None.
+    """Returns the name of the file that a leftover was to become, or None.
 
     Args:
-        name (str): Name of a file.
+        name (str): Name of a file; a leftover is what a write that was killed
+            has left.
 
     """
     match = _TEMPORARY.fullmatch(name)

@@ -1,6 +1,8 @@
+"""Ctrl-C and SIGTERM: an end at once, or when the work at hand is done."""
+import contextlib
 import os
 import signal
-import sys
+import threading
 
 
 def quit_on_signal(message='interrupted before the first iteration'):
@@ -21,16 +23,16 @@ def quit_on_signal(message='interrupted before the first iteration'):
     _set(handle)
 
 
-def stop_on_signal(trainer, save):
-    """Lets Ctrl-C and SIGTERM end a trainer after the iteration at hand.
+@contextlib.contextmanager
+def remembered_signals():
+    """Keeps Ctrl-C and SIGTERM in a list inside the ``with`` block.
 
-    A snapshot is saved and the program ends with exit status 130 or 143. A
-    second signal ends it at once.
+    A second signal ends the program at once. In a thread that is not the main
+    one, which Python gives no signals, the list stays empty. The handlers
+    that were there come back at the end.
 
-    Args:
-        trainer (~chainer.training.Trainer): The trainer.
-        save (callable): Takes the trainer, writes a snapshot and returns its
-            path.
+    Yields:
+        list of int: Numbers of the signals received.
 
     """
     received = []
@@ -40,22 +42,22 @@ def stop_on_signal(trainer, save):
         quit_on_signal('interrupted again; --autoload goes on from the last '
                        'snapshot')
 
-    def stop(trainer):
-        if received:
-            path = save(trainer)
-            print(f'interrupted at iteration {trainer.updater.iteration}, '
-                  f'{path} is written; the same command with --autoload goes '
-                  'on from there', file=sys.stderr)
-            sys.exit(128 + received[0])
-
-    _set(remember)
-    # After everything else of the iteration, with a trigger without state.
-    trainer.extend(stop, name='stop_on_signal', trigger=lambda _: True,
-                   priority=-1000)
+    before = _set(remember)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _set(handler):
+    """Sets a handler; returns those that were there by their signals."""
+    before = {}
+    if threading.current_thread() is not threading.main_thread():
+        return before
     for number in signal.SIGINT, signal.SIGTERM:
-        # A shell lets the programs in its background ignore Ctrl-C.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handler)
+        # A shell lets the programs in its background ignore Ctrl-C. None is
+        # a handler that was not set by Python.
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            before[number] = signal.signal(number, handler)
+    return before

@@ -6,6 +6,7 @@ import zlib
 
 import numpy
 
+from system.errors import InputError
 from system.files import open_regular
 
 # What can go wrong in a file that is not what it says.
@@ -26,25 +27,23 @@ class NpzReader:
     ``numpy.load`` allocates what an array's header says and unpacks what the
     archive says. This reader compares both with each other and with the size
     of the file first, reads numbers and nothing else (no object is
-    unpickled), and reports whatever is wrong as a ValueError.
+    unpickled), and reports whatever is wrong as an InputError.
 
     Args:
         path (str): The file.
 
     Attributes:
+        path (str): The file.
         names (set of str): Names of the arrays.
 
     Raises:
-        ValueError: If the file cannot be read or is no .npz file.
+        InputError: If the file cannot be read or is no .npz file.
 
     """
 
     def __init__(self, path):
-        self._path = path
-        try:
-            self._file = open_regular(path)
-        except OSError as e:
-            raise ValueError(f'cannot read {path}: {e.strerror}') from e
+        self.path = path
+        self._file = open_regular(path)
         try:
             self._size = os.fstat(self._file.fileno()).st_size
             self._archive = zipfile.ZipFile(self._file)
@@ -54,7 +53,7 @@ class NpzReader:
                 if m.filename.endswith('.npy')}
         except _ERRORS as e:
             self._file.close()
-            raise ValueError(
+            raise InputError(
                 f'{path} is no .npz file, or damaged: {_reason(e)}') from e
         self._budget = _MAX_RATIO * self._size + _SLACK
         self.names = set(self._members)
@@ -75,17 +74,17 @@ class NpzReader:
             ndim (int): The number of its axes, any number by default.
 
         Raises:
-            ValueError: If there is no such array or it is anything else; the
+            InputError: If there is no such array or it is anything else; the
                 message names the file and the array.
 
         """
         try:
             return self._read(self._members[name], dtype, ndim)
         except KeyError as e:
-            raise ValueError(f'{self._path} has no {name}') from e
+            raise InputError(f'{self.path} has no {name}') from e
         except _ERRORS as e:
-            raise ValueError(
-                f'{name} in {self._path} cannot be read: {_reason(e)}') from e
+            raise InputError(
+                f'{name} in {self.path} cannot be read: {_reason(e)}') from e
 
     def _read(self, member, dtype, ndim):
         if member.compress_type not in (zipfile.ZIP_STORED,

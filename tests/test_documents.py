@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 import train_mnist
-from recipes import build as recipes
+from recipes import choices
 from tests.helpers import ROOT
 
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -55,17 +55,17 @@ def test_every_flag_is_in_a_table_with_its_defaults():
             action.option_strings, key=len, reverse=True)
             if not name.startswith('--no-'))
         if action.dest == 'recipe':
-            cells = [''] * len(recipes.RECIPES)
-        elif action.dest in recipes.RECIPES['binarized']:
+            cells = [''] * len(choices.RECIPES)
+        elif action.dest in choices.RECIPES['binarized']:
             cells = [cell(recipe[action.dest])
-                     for recipe in recipes.RECIPES.values()]
+                     for recipe in choices.RECIPES.values()]
         else:
             cells = [cell(getattr(defaults, action.dest))]
         assert f'| {names} |' + ''.join(f'{c} |' for c in cells) in README
 
 
 def test_the_table_of_flags_has_the_recipes_in_their_order():
-    assert '| flag | ' + ' | '.join(recipes.RECIPES) + ' | |' in README
+    assert '| flag | ' + ' | '.join(choices.RECIPES) + ' | |' in README
 
 
 @pytest.mark.parametrize('target', re.findall(r'\]\(([^)]+)\)', README))

@@ -20,18 +20,20 @@ from hypothesis import strategies as st
 
 import predict_mnist
 from data import mnist
-from recipes import build as recipes
+from recipes import choices
 from system import interruption
+from system import snapshot_file
 from tests.helpers import small_run
 from tests.training import test_snapshots
 from training import array_dataset
 from training import run_folder
+from training import run_state
 from training import snapshots
 import train_mnist
 
 N_EXAMPLES = int(os.environ.get('FUZZ_EXAMPLES', 25))
 CASES = collections.Counter()
-SETTINGS = {**recipes.RECIPES['binarized'], 'unit': 8}
+SETTINGS = {**choices.RECIPES['binarized'], 'unit': 8}
 
 examples = hypothesis.settings(
     max_examples=N_EXAMPLES, deadline=None, database=None,
@@ -50,7 +52,7 @@ def _counts():
 def make_trainer(folder, epochs):
     """Returns a trainer whose snapshots predict_mnist.py can read."""
     trainer = test_snapshots.make_trainer(folder, epochs=epochs)
-    trainer.extend(snapshots.Settings(SETTINGS))
+    trainer.extend(run_state.Settings(SETTINGS))
     return trainer
 
 
@@ -112,7 +114,7 @@ def test_a_file_that_is_cut_off_is_refused(snapshot, export, percent):
             predict_mnist.read_model(str(path))
     path.write_bytes(snapshot[0][:len(snapshot[0]) * percent // 100])
     with pytest.raises(ValueError, match='damaged'):
-        snapshots.read(str(path))
+        snapshot_file.read(str(path))
 
 
 flips = st.lists(st.tuples(st.floats(0, 1, exclude_max=True),
@@ -375,7 +377,7 @@ def test_any_run_succeeds_or_ends_with_a_line(tmp_path_factory, data):
         patch.setattr(sys, 'stderr', io.StringIO())
         patch.setattr(sys, 'stdout', io.StringIO())
         patch.setattr(array_dataset, 'get_mnist', small_run.small_mnist)
-        patch.setattr(interruption, '_set', lambda handler: None)
+        patch.setattr(interruption, '_set', lambda handler: {})
         code = refusal(SystemExit, train_mnist.main)
         lines = [line for line in sys.stderr.getvalue().splitlines()
                  if 'Warning' not in line and not line.startswith(' ')]

@@ -24,7 +24,7 @@ import kernels
 import train_mnist
 from net import MnistMLP
 from optimizers.fused_adam import FusedAdam
-from recipes import build as recipes
+from recipes import build, choices
 from tests.helpers import ROOT, host_cupy, program_files, write_idx
 from weight_clip import WeightClip
 
@@ -361,16 +361,16 @@ def test_twenty_iterations_on_a_gpu_are_those_on_the_cpu(dtype, tolerance):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize('recipe', sorted(recipes.RECIPES))
+@pytest.mark.parametrize('recipe', sorted(choices.RECIPES))
 def test_recipes_train_on_a_gpu(recipe):
-    settings = {**recipes.settings(
+    settings = {**choices.settings(
         train_mnist.parse_args(['--recipe', recipe])[1]), 'unit': 30}
     device = chainer.get_device('@cupy:0')
     numpy.random.seed(0)
-    model = recipes.make_classifier(settings, 65, 10)
+    model = build.make_classifier(settings, 65, 10)
     model.to_device(device)
     device.use()
-    optimizer = recipes.make_optimizer(settings, model)
+    optimizer = build.make_optimizer(settings, model)
     x = device.send(numpy.random.rand(50, 65).astype(numpy.float32))
     t = device.send(numpy.resize(numpy.arange(10), 50).astype(numpy.int32))
     for _ in range(3):

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from system import snapshot_file
 from tests import torture
-from training import snapshots
 
 ARGUMENTS = ['--unit', 4, '--batchsize', 70, '--noplot']
 
@@ -164,7 +164,7 @@ train_mnist.make_trainer = make_trainer""", *ARGUMENTS)
         '-c: error: the run diverged at iteration 15: the first layer '
         'affected is l2/W; the last good snapshot: '
         'result/snapshot_iter_10\n'))
-    assert snapshots.read(str(tmp_path / 'result' / 'snapshot_iter_10'))
+    assert snapshot_file.read(str(tmp_path / 'result' / 'snapshot_iter_10'))
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [

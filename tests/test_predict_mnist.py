@@ -9,7 +9,7 @@ import pytest
 
 import predict_mnist
 from data import mnist
-from recipes import build as recipes
+from recipes import choices
 from tests.helpers import ROOT
 
 
@@ -34,12 +34,11 @@ def refused(capsys, *args):
 
 
 def main(*args):
-    argv = sys.argv
-    sys.argv = ['predict_mnist.py', *map(str, args)]
+    sys.argv[0], before = 'predict_mnist.py', sys.argv[0]
     try:
-        predict_mnist.main()
+        predict_mnist.main([*map(str, args)])
     finally:
-        sys.argv = argv
+        sys.argv[0] = before
 
 
 @pytest.fixture(scope='module')
@@ -91,8 +90,9 @@ predict_mnist.main()
 
 def test_a_snapshot_is_packed_without_chainer(trained, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'chainer', None)
-    monkeypatch.delitem(sys.modules, 'chainer_net', raising=False)
-    monkeypatch.delitem(sys.modules, 'net', raising=False)
+    for name in 'prediction.chainer_net', 'recipes.build', 'net':
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delattr('prediction.chainer_net', raising=False)
     main(trained / 'snapshot')
     out = capsys.readouterr().out
     assert 'Chainer net: not compared' in out
@@ -198,7 +198,7 @@ def as_bytes(text):
 
 def settings(**changes):
     return as_bytes(json.dumps(
-        {**recipes.RECIPES['binarized'], 'unit': 70, **changes}))
+        {**choices.RECIPES['binarized'], 'unit': 70, **changes}))
 
 
 @pytest.mark.parametrize(('changes', 'match'), [
@@ -270,4 +270,5 @@ def test_a_snapshot_may_be_compressed(trained, tmp_path, capsys):
 
 def test_a_missing_data_file_is_named(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(mnist.read, '__defaults__', (str(tmp_path),))
-    assert 'cannot read the data file' in refused(capsys, trained / 'packed')
+    err = refused(capsys, trained / 'packed')
+    assert 'restore it from the repository' in err

@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 import train_mnist
-from recipes import build as recipes
+from recipes import choices
 from tests.helpers import FOLDERS, ROOT
 from training import run_folder
 
@@ -101,7 +101,7 @@ def test_the_folder_holds_what_the_readme_says(two_epochs):
 
 def test_args_json_holds_every_argument(two_epochs):
     assert json.loads((two_epochs[1] / 'args.json').read_text()) == {
-        **recipes.RECIPES['binarized'], 'recipe': 'binarized',
+        **choices.RECIPES['binarized'], 'recipe': 'binarized',
         'batchsize': 500, 'epoch': 2, 'unit': 20, 'gpu': -1, 'out': 'result',
         'resume': None, 'autoload': False, 'frequency': 1, 'seed': 0,
         'noplot': False, 'summary': False, 'data': None, 'mpi': False}

@@ -28,7 +28,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import numpy  # noqa: E402
 
-from training import snapshots  # noqa: E402
+from system import snapshot_file  # noqa: E402
 
 SMALL = ['--unit', '8', '--batchsize', '70', '--epoch', '9']
 
@@ -46,7 +46,7 @@ MOMENTS = {
     'os.fsync': 40, 'os.replace': 25, 'os.unlink': 6,
     'system.files.write_npz': 5, 'numpy.lib.format.write_array': 300,
     'train_mnist.make_trainer': 1, 'training.run_folder._write_lock': 1,
-    'training.snapshots.find': 10, 'json.dumps': 30,
+    'system.snapshot_file.find': 10, 'json.dumps': 30,
     'matplotlib.figure.Figure.savefig': 20, 'os.listdir': 20,
 }
 
@@ -67,11 +67,11 @@ def start(moment, arguments, cwd, numba):
 
 def differences(a, b):
     """Yields the names of what differs in the results of two runs."""
-    paths = [snapshots.find(str(folder))[0] for folder in (a, b)]
+    paths = [snapshot_file.find(str(folder))[0] for folder in (a, b)]
     if len({os.path.basename(path) for path in paths}) != 1:
         yield f'{paths}'
         return
-    ours, theirs = map(snapshots.read, paths)
+    ours, theirs = map(snapshot_file.read, paths)
     if ours.keys() != theirs.keys():
         yield 'the names'
         return
@@ -95,7 +95,7 @@ def half_written(folder):
             continue  # What a killed write leaves
         try:
             if path.name.startswith('snapshot_iter'):
-                snapshots.read(str(path))
+                snapshot_file.read(str(path))
             elif path.name in ('log', 'args.json'):
                 json.loads(path.read_text())
             elif path.suffix == '.png':
@@ -137,14 +137,14 @@ def survive(cwd, rng, n_kills, kind=(), numba=False, say=print):
     started = finished = False
     while not finished:
         way = []
-        found = snapshots.find(str(folder))
+        found = snapshot_file.find(str(folder))
         if started:
             way = ['--autoload']
             if found and rng.random() < .3:
                 way = ['--resume', f'result/{os.path.basename(found[0])}']
             counts['resumed'] += bool(found)
             counts['in an epoch'] += bool(
-                found and not snapshots.read(found[0])[
+                found and not snapshot_file.read(found[0])[
                     'updater/iterator:main/is_new_epoch'])
         started = True
         kills = counts['killed'] + counts['ended']

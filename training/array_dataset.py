@@ -1,5 +1,4 @@
 import chainer_compat  # noqa: F401  (makes Chainer importable)
-import chainer
 from chainer import datasets
 import numpy
 
@@ -7,35 +6,62 @@ from data import idx
 from data import mnist
 
 
+class ArrayDataset(datasets.TupleDataset):
+    """Dataset whose examples are the rows of arrays, e.g. (image, label).
+
+    A :class:`chainer.datasets.TupleDataset` made of arrays alone, so that all
+    rows can be taken, sent and computed with at once.
+
+    Args:
+        arrays (:ref:`ndarray`): Arrays of one length.
+
+    Attributes:
+        arrays (tuple of :ref:`ndarray`): The same.
+
+    .. admonition:: Example
+
+        >>> import numpy as np
+        >>> dataset = ArrayDataset(np.arange(3) / 2, np.arange(3))
+        >>> [float(x) for x, t in dataset]
+        [0.0, 0.5, 1.0]
+        >>> dataset.take(slice(2)).arrays[1]
+        array([0, 1])
+
+    """
+
+    def __init__(self, *arrays):
+        super().__init__(*arrays)
+        self.arrays = arrays
+
+    def take(self, rows):
+        """Returns the dataset of some rows, a slice or an array of indices."""
+        return ArrayDataset(*(array[rows] for array in self.arrays))
+
+    def send(self, device):
+        """Returns the same dataset with its arrays on a Chainer device."""
+        return ArrayDataset(*device.send(self.arrays))
+
+
 def get_mnist(root=mnist.ROOT):
     """Returns the MNIST data that lies in the project.
 
-    :func:`chainer.datasets.get_mnist` with ``root`` for Chainer's dataset
-    cache, after a check that the files are there and whole: it would try to
-    download a missing one, from a site that no longer has it.
+    The examples of :func:`chainer.datasets.get_mnist`, bit for bit, without
+    its download.
 
     Args:
         root (str): Folder that holds ``pfnet/chainer/mnist/train.npz`` and
             ``test.npz``.
 
     Returns:
-        tuple: Training set and test set, each a
-        :class:`~chainer.datasets.TupleDataset` of two arrays: the images,
-        float32 of shape (N, 784) in [0, 1], and the labels, int32 of shape
-        (N,), from 0 to 9.
+        tuple of ArrayDataset: Training set and test set, each of two arrays:
+        the images, float32 of shape (N, 784) in [0, 1], and the labels, int32
+        of shape (N,), from 0 to 9.
 
     Raises:
-        ValueError: If a file is missing or damaged; the message names it.
+        InputError: If a file is missing or damaged; the message names it.
 
     """
-    for name in mnist.NAMES:
-        mnist.check(name, root)
-    before = chainer.dataset.get_dataset_root()
-    chainer.dataset.set_dataset_root(root)
-    try:
-        return chainer.datasets.get_mnist()
-    finally:
-        chainer.dataset.set_dataset_root(before)
+    return tuple(_preprocess(*mnist.read(name, root)) for name in mnist.NAMES)
 
 
 def get_idx(folder):
@@ -45,11 +71,11 @@ def get_idx(folder):
         folder (str): Folder of the four IDX files, see :func:`data.idx.read`.
 
     Returns:
-        tuple: Training set and test set, see :func:`get_mnist`; an image has
-        as many pixels as the files say.
+        tuple of ArrayDataset: Training set and test set, see
+        :func:`get_mnist`; an image has as many pixels as the files say.
 
     Raises:
-        ValueError: See :func:`data.idx.read_both`.
+        InputError: See :func:`data.idx.read_both`.
 
     """
     return tuple(_preprocess(*part) for part in idx.read_both(folder))
@@ -59,32 +85,30 @@ def _preprocess(images, labels):
     # As chainer.datasets.get_mnist does it, to the last bit.
     x = images.reshape(len(images), -1).astype(numpy.float32)
     x *= 1 / 255
-    return datasets.TupleDataset(x, labels.astype(numpy.int32))
+    return ArrayDataset(x, labels.astype(numpy.int32))
 
 
 def sizes(*parts):
     """Returns the size of an image and the number of classes of a data set.
 
     Args:
-        parts (~chainer.datasets.TupleDataset): Its parts, of
-            :func:`get_mnist` or :func:`get_idx`.
+        parts (ArrayDataset): Its parts, of :func:`get_mnist` or
+            :func:`get_idx`.
 
     Returns:
         tuple of int: Pixels of an image, and the largest label plus 1.
 
     """
-    arrays = [part._datasets for part in parts]
-    return arrays[0][0].shape[1], 1 + max(int(t.max()) for _, t in arrays)
+    x, _ = parts[0].arrays
+    return x.shape[1], 1 + max(int(part.arrays[1].max()) for part in parts)
 
 
 def symmetric(dataset):
     """Returns a data set of images in [0, 1] with its images in [-1, 1]."""
-    x, t = dataset._datasets
-    return datasets.TupleDataset(2 * x - 1, t)
+    x, t = dataset.arrays
+    return ArrayDataset(2 * x - 1, t)
 
 
 def split(dataset, n):
-    """Returns the first n examples of a data set of arrays, and the others."""
-    parts = slice(n), slice(n, None)
-    return [datasets.TupleDataset(*(array[part] for array in
-                                    dataset._datasets)) for part in parts]
+    """Returns the first n examples of a data set, and the others."""
+    return dataset.take(slice(n)), dataset.take(slice(n, None))

@@ -1,7 +1,6 @@
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer
 from chainer import backend
-from chainer import datasets
 from chainer import iterators
 from chainer.iterators import _statemachine
 import numpy
@@ -15,8 +14,9 @@ class ArrayIterator(iterators.SerialIterator):
     rather than a list of tuples; :func:`send_arrays` is the converter for it.
 
     Args:
-        dataset (~chainer.datasets.TupleDataset): The examples, e.g. (x, t), as
-            arrays. Where these lie on a GPU, the batches are gathered there.
+        dataset (~training.array_dataset.ArrayDataset): The examples, e.g.
+            (x, t). Where its arrays lie on a GPU, the batches are gathered
+            there.
         batch_size (int): Number of examples in a batch.
         repeat (bool): If ``True``, it loops over the examples for ever.
         shuffle (bool): If ``True``, the examples are shuffled in each epoch.
@@ -30,7 +30,7 @@ class ArrayIterator(iterators.SerialIterator):
             len(self.dataset))
         if indices is None:
             raise StopIteration
-        arrays = self.dataset._datasets
+        arrays = self.dataset.arrays
         indices = backend.get_array_module(*arrays).asarray(indices)
         return tuple(array[indices] for array in arrays)
 
@@ -44,20 +44,6 @@ class ArrayIterator(iterators.SerialIterator):
                 order is not None
                 and not numpy.array_equal(numpy.sort(order), range(n))):
             raise ValueError('the order of the examples is damaged')
-
-
-def send_dataset(dataset, device):
-    """Returns a dataset of arrays with its arrays on the device.
-
-    Args:
-        dataset (~chainer.datasets.TupleDataset): Dataset made of arrays.
-        device (~chainer.backend.Device): Where they shall be.
-
-    Returns:
-        ~chainer.datasets.TupleDataset: The same examples.
-
-    """
-    return datasets.TupleDataset(*device.send(tuple(dataset._datasets)))
 
 
 @chainer.dataset.converter()

@@ -4,8 +4,7 @@ from chainer import backend
 from chainer.training import extension
 import numpy
 
-# After the evaluation, before the log and the snapshot.
-PRIORITY = extension.PRIORITY_EDITOR + 50
+from training import priorities
 
 # Iterations between two checks on a GPU, where each of them waits for it.
 _GPU_INTERVAL = 100
@@ -17,27 +16,32 @@ _INTERVAL = 10
 _LARGE = 1 << 20
 
 
-def is_due(trainer):
-    """Trigger, without state, of :func:`watch`.
+class DivergenceError(FloatingPointError):
+    """Error for a run whose loss or parameters are no longer finite."""
 
-    It is true in every iteration on the CPU, in every 100th and each epoch's
-    last on a GPU.
+
+class Watch(extension.Extension):
+    """Trainer extension that calls :func:`check`, in a hundredth of the time.
+
+    On the CPU it is called in every iteration, but weights of more than 2^20
+    values are looked at in every 10th, at the end of an epoch, and when
+    anything else is not finite; on a GPU in every 100th iteration and each
+    epoch's last.
     """
-    target = next(iter(_models(trainer)))
-    return (target.device.xp is numpy or trainer.updater.is_new_epoch
-            or trainer.updater.iteration % _GPU_INTERVAL == 0)
 
+    name = 'divergence'
+    priority = priorities.DIVERGENCE
 
-def watch(trainer):
-    """Trainer extension: :func:`check`, in a hundredth of the run's time.
+    def trigger(self, trainer):
+        target = next(iter(_models(trainer)))
+        return (target.device.xp is numpy or trainer.updater.is_new_epoch
+                or trainer.updater.iteration % _GPU_INTERVAL == 0)
 
-    Weights of more than 2^20 values are looked at in every 10th iteration, at
-    the end of an epoch, and when anything else is not finite.
-    """
-    updater = trainer.updater
-    if updater.is_new_epoch or updater.iteration % _INTERVAL == 0 or not (
-            _is_sound(trainer)):
-        check(trainer)
+    def __call__(self, trainer):
+        updater = trainer.updater
+        if updater.is_new_epoch or updater.iteration % _INTERVAL == 0 or not (
+                _is_sound(trainer)):
+            check(trainer)
 
 
 def _is_sound(trainer):
@@ -53,7 +57,7 @@ def check(trainer):
         trainer (~chainer.training.Trainer): Trainer of any models.
 
     Raises:
-        FloatingPointError: If a loss observed, a parameter or a persistent
+        DivergenceError: If a loss observed, a parameter or a persistent
             value is NaN or infinite; the message names the iteration and the
             first layer affected.
 
@@ -65,7 +69,7 @@ def check(trainer):
     if layer or losses:
         first = f'the first layer affected is {layer}' if layer else (
             'all parameters are finite')
-        raise FloatingPointError(
+        raise DivergenceError(
             f'the run diverged at iteration {trainer.updater.iteration}: '
             + '; '.join([*losses[:1], first]))
 
@@ -92,7 +96,10 @@ def first_not_finite(model, most=numpy.inf):
 
 
 def _namedlinks(link, path=''):
-    # Chainer's own go by the alphabet: bn1, bn2, l1, l2.
+    """Yields path and link of all links, as they were added to their chains.
+
+    Chainer's own ``namedlinks`` goes by the alphabet: bn1, bn2, l1, l2.
+    """
     yield path, link
     children = []
     if isinstance(link, chainer.Chain):

@@ -10,11 +10,12 @@ class ExactEvaluator(extensions.Evaluator):
 
     :class:`chainer.training.extensions.Evaluator` averages over batches, which
     gives the examples of a last, smaller batch too much weight. Here each
-    batch counts by its number of examples. It takes an iterator whose batches
-    are tuples of arrays (:class:`~training.array_iterator.ArrayIterator`).
+    batch counts by its number of examples. What the converter returns is, as
+    for Chainer's, a tuple, a dictionary or one array of examples.
     """
 
     def evaluate(self):
+        """Returns the means over the examples; see Chainer's Evaluator."""
         if self.eval_hook:
             self.eval_hook(self)
         iterator = self.get_iterator('main')
@@ -23,13 +24,18 @@ class ExactEvaluator(extensions.Evaluator):
         summary = reporter.DictSummary()
         for batch in iterator:
             observation = {}
-            with reporter.report_scope(observation):
-                arrays = self.converter(batch, self.device)
-                with chainer.no_backprop_mode():
-                    eval_func(*arrays)
+            inputs = self.converter(batch, self.device)
+            args = inputs if isinstance(inputs, tuple) else ()
+            kwargs = inputs if isinstance(inputs, dict) else {}
+            if not (args or kwargs):
+                args = inputs,
+            with reporter.report_scope(observation), (
+                    chainer.no_backprop_mode()):
+                eval_func(*args, **kwargs)
             # Double precision, so that the sum's rounding does not depend on
             # the number of batches.
-            weight = numpy.float64(len(batch[0]))
+            n_examples = len(next(iter([*args, *kwargs.values()])))
+            weight = numpy.float64(n_examples)
             summary.add({name: (value, weight)
                          for name, value in observation.items()})
         return summary.compute_mean()

@@ -6,7 +6,6 @@ over all. All draw the same random numbers from the same state, so that the
 state of rank 0, which alone prints and saves, is that of all.
 """
 import contextlib
-import functools
 import hashlib
 import io
 import shutil
@@ -16,41 +15,16 @@ import time
 import traceback
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
-from chainer import datasets
 from chainer import serializers
 from chainer.functions.normalization import batch_normalization
 from chainer.training import extension
 import numpy
 
 from layers.batch_normalization import BatchNormalization
+from system.errors import InputError
+from training import priorities
 from training.exact_evaluator import ExactEvaluator
-
-# Extensions that only rank 0 has, by a part of their name.
-_WRITERS = ('snapshot', 'report', 'plot', 'graph', 'progress')
-
-
-class World:
-    """The processes of a run: here, one."""
-
-    rank, size = 0, 1
-
-    def scatter(self, dataset):
-        """Returns this process's share of the training set.
-
-        All shares are drawn at random, the same in each run, and of one size:
-        some examples are in two of them.
-        """
-        return dataset
-
-    def share(self, dataset):
-        """Returns this process's share of a set to evaluate on."""
-        return dataset
-
-    def connect(self, trainer):
-        """Makes a trainer work with those of the other processes."""
-
-    def synchronize(self, trainer):
-        """Copies the state of rank 0's trainer to all."""
+from training.world import World
 
 
 class MultiNodeWorld(World):
@@ -58,14 +32,26 @@ class MultiNodeWorld(World):
 
     Args:
         communicator (~chainermn.CommunicatorBase): ChainerMN's communicator.
+        scratch (str): Folder that all ranks but 0 write to.
+
+    Attributes:
+        is_synchronized (bool): Whether all have the state of rank 0.
+        may_leave (bool): Whether this process may end without the others.
 
     """
 
-    def __init__(self, communicator):
+    def __init__(self, communicator, scratch=None):
         self.communicator = communicator
         self.mpi = communicator.mpi_comm
         self.rank, self.size = communicator.rank, communicator.size
-        self.is_synchronized = False
+        self.is_synchronized = self.may_leave = False
+        self._scratch = scratch
+
+    def gpu(self, gpu):
+        return gpu if gpu < 0 else gpu + self.communicator.intra_rank
+
+    def out(self, out):
+        return self._scratch if self.rank else out
 
     def scatter(self, dataset):
         n = len(dataset)
@@ -73,52 +59,21 @@ class MultiNodeWorld(World):
         # rank 0 prints of the training is of its share.
         order = numpy.random.RandomState(0).permutation(n)
         indices = order[numpy.arange(-(-n // self.size) * self.size) % n]
-        return _take(dataset, indices[self.rank::self.size])
+        return dataset.take(indices[self.rank::self.size])
 
     def share(self, dataset):
-        return _take(dataset, slice(self.rank, None, self.size))
+        return dataset.take(slice(self.rank, None, self.size))
 
-    def connect(self, trainer):
+    def optimizer(self, optimizer):
         from chainermn import create_multi_node_optimizer
 
-        updater = trainer.updater
-        optimizer = updater.get_optimizer('main')
-        iterator = updater.get_iterator('main')
-        if iterator.batch_size > len(iterator.dataset):
-            raise ValueError(
-                f'--batchsize must be at most {len(iterator.dataset)}, the '
-                f'number of images of each of {self.size} processes, got '
-                f'{iterator.batch_size}')
-        optimizer = updater._optimizers['main'] = (
-            create_multi_node_optimizer(optimizer, self.communicator))
-        # Its first update would send the parameters instead; synchronize does.
-        optimizer.is_changed(optimizer.target)
         for link in optimizer.target.links():
             if isinstance(link, BatchNormalization):
                 link.impl_selector = self._select_impl
-        for name, entry in list(trainer._extensions.items()):
-            if isinstance(entry.extension, ExactEvaluator):
-                entry.extension.evaluate = functools.partial(
-                    self._evaluate, entry.extension)
-            elif self.rank and any(word in name.lower() for word in _WRITERS):
-                del trainer._extensions[name]
-        trainer.extend(SameParameters(self.mpi, optimizer.target))
-
-    def synchronize(self, trainer):
-        state = None
-        if self.rank == 0:
-            serializer = serializers.DictionarySerializer()
-            _serialize(trainer, serializer)
-            state = serializer.target
-        state = self.mpi.bcast(state)
-        self.is_synchronized = True
-        if state is None:  # Rank 0 had nothing to do.
-            sys.exit()
-        if self.rank:
-            sys.stderr = sys.__stderr__
-            # Not strict: Adam's moments are missing before the first step.
-            _serialize(trainer, serializers.NpzDeserializer(
-                state, strict=False))
+        optimizer = create_multi_node_optimizer(optimizer, self.communicator)
+        # Its first update would send the parameters instead; synchronize does.
+        optimizer.is_changed(optimizer.target)
+        return optimizer
 
     def _select_impl(self, function, inputs):
         from chainermn.functions.batch_normalization import _NcclImpl
@@ -126,15 +81,49 @@ class MultiNodeWorld(World):
             return _NcclImpl(self.communicator)
         return _MultiNodeImpl(self.mpi)
 
-    def _evaluate(self, evaluator):
-        means = ExactEvaluator.evaluate(evaluator)
-        n = len(evaluator.get_iterator('main').dataset)
-        means = {key: float(value) for key, value in means.items()}
-        everyone = [(n, means) for n, means in self.mpi.allgather((n, means))
-                    if n]
-        total = sum(n for n, _ in everyone)
-        return {key: sum(n * means[key] for n, means in everyone) / total
-                for key in everyone[0][1]}
+    def evaluator(self, *args, **kwargs):
+        return _MultiNodeEvaluator(self.mpi, *args, **kwargs)
+
+    def extensions(self, model):
+        return [SameParameters(self.mpi, model)]
+
+    def synchronize(self, trainer):
+        state = None
+        if self.rank == 0:
+            serializer = serializers.DictionarySerializer()
+            _serialize(trainer, serializer)
+            state = serializer.target
+        self.finish_start(state, trainer)
+
+    def finish_start(self, state, trainer=None):
+        """Sends the state of rank 0 to all; without one all end."""
+        state = self.mpi.bcast(state)
+        self.is_synchronized = True
+        if self.rank:
+            sys.stderr = sys.__stderr__  # From now on each speaks for itself.
+        if state is None:  # Rank 0 had nothing to do.
+            self.may_leave = True
+            if self.rank:
+                sys.exit()
+        elif self.rank:
+            # Not strict: others have no reports, nor Adam's moments before
+            # the first step.
+            _serialize(trainer, serializers.NpzDeserializer(
+                state, strict=False))
+
+    def largest(self, value):
+        result = numpy.empty(1, numpy.int64)
+        self.mpi.Allreduce(numpy.array([value]), result, _mpi().MAX)
+        return int(result[0])
+
+    def leave(self):
+        self.mpi.Barrier()
+        self.may_leave = True
+
+
+def _mpi():
+    from mpi4py import MPI
+    return MPI
 
 
 def _serialize(trainer, serializer):
@@ -147,22 +136,22 @@ def _serialize(trainer, serializer):
                 part.serialize(serializer[kind][name])
 
 
-class _NoTerminal:
-    """Standard output, which mpiexec makes a terminal even for a file."""
+class _MultiNodeEvaluator(ExactEvaluator):
+    """Evaluator whose averages are over the examples of all processes."""
 
-    def __init__(self, stream):
-        self._stream = stream
+    def __init__(self, mpi, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._mpi = mpi
 
-    def isatty(self):
-        return False
-
-    def __getattr__(self, name):
-        return getattr(self._stream, name)
-
-
-def _take(dataset, indices):
-    return datasets.TupleDataset(
-        *(array[indices] for array in dataset._datasets))
+    def evaluate(self):
+        means = super().evaluate()
+        n = len(self.get_iterator('main').dataset)
+        means = {key: float(value) for key, value in means.items()}
+        everyone = [(n, means) for n, means in self._mpi.allgather((n, means))
+                    if n]
+        total = sum(n for n, _ in everyone)
+        return {key: sum(n * means[key] for n, means in everyone) / total
+                for key in everyone[0][1]}
 
 
 class _MultiNodeImpl(batch_normalization.GeneralBatchNormalizationImpl):
@@ -223,7 +212,7 @@ class SameParameters(extension.Extension):
     """
 
     name = 'same_parameters'
-    priority = extension.PRIORITY_EDITOR
+    priority = priorities.SAME_PARAMETERS
 
     def __init__(self, mpi, model):
         self._mpi = mpi
@@ -251,72 +240,84 @@ def digest(model):
     return sha256.hexdigest()
 
 
-@contextlib.contextmanager
-def join(args, parser):
-    """Joins the other processes, where ``args.mpi`` asks for it.
+class _NoTerminal:
+    """Standard output, which mpiexec makes a terminal even for a file."""
 
-    Inside the block, all ranks but 0 print nothing, and work in a folder of
-    their own. If one of them leaves it with an error, all are ended.
+    def __init__(self, stream):
+        self._stream = stream
+
+    def isatty(self):
+        return False
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def join(gpu=-1):
+    """Joins the other processes.
+
+    Inside the ``with`` block, all ranks but 0 print nothing, and work in a
+    folder of their own. If one of them leaves it with an error, all are ended.
 
     Args:
-        args (argparse.Namespace): Arguments of the program.
-        parser (argparse.ArgumentParser): Whose error ends the program.
+        gpu (int): Id of the GPU that the user has chosen; -1 is the CPU.
 
     Yields:
-        World: The processes.
+        MultiNodeWorld: The processes.
+
+    Raises:
+        InputError: If MPI or NCCL is missing.
 
     """
-    if not args.mpi:
-        yield World()
-        return
     try:
         from mpi4py import MPI
         import chainermn
     except (ImportError, RuntimeError) as e:
-        parser.error('--mpi needs mpi4py and an MPI library: install '
-                     f'requirements-mpi.txt ({e})')
-    world = scratch = None
+        raise InputError('--mpi needs mpi4py and an MPI library: install '
+                         f'requirements-mpi.txt ({e})') from e
     try:
-        try:
-            world = MultiNodeWorld(chainermn.create_communicator(
-                'naive' if args.gpu == -1 else 'pure_nccl'))
-        except (ImportError, RuntimeError) as e:
-            parser.error(f'--mpi with --gpu needs NCCL: {e}')
-        if args.gpu >= 0:
-            args.gpu += world.communicator.intra_rank
-        if world.rank:
+        communicator = chainermn.create_communicator(
+            'naive' if gpu < 0 else 'pure_nccl')
+    except (ImportError, RuntimeError) as e:
+        if MPI.COMM_WORLD.rank == 0:
+            raise InputError(f'--mpi with --gpu needs NCCL: {e}') from e
+        sys.exit(2)
+    with contextlib.ExitStack() as stack:
+        scratch = None
+        # What is wrong is mostly wrong everywhere, and rank 0 says it.
+        unsaid = io.StringIO()
+        if communicator.rank:
             scratch = tempfile.mkdtemp()
-            args.out, args.noplot = scratch, True
-            args.resume, args.autoload = None, False
-            sys.stdout = io.StringIO()
-            # What is wrong is mostly wrong everywhere, and rank 0 says it.
-            sys.stderr = io.StringIO()
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stderr(unsaid))
         else:
-            sys.stdout = _NoTerminal(sys.stdout)
-        yield world
-        if not world.is_synchronized:  # There was nothing to train.
-            world.mpi.bcast(None)
-    except BaseException as e:
-        code = (e.code if isinstance(e, SystemExit)
-                else 130 if isinstance(e, KeyboardInterrupt) else 1)
-        if code:
-            _abort(MPI, world, code, e)
-        raise
-    finally:
-        if scratch:
-            shutil.rmtree(scratch, ignore_errors=True)
+            stack.enter_context(
+                contextlib.redirect_stdout(_NoTerminal(sys.stdout)))
+        world = MultiNodeWorld(communicator, scratch)
+        try:
+            yield world
+            if not world.is_synchronized:  # There was nothing to train.
+                world.finish_start(None)
+        except BaseException as e:
+            code = (e.code if isinstance(e, SystemExit)
+                    else 130 if isinstance(e, KeyboardInterrupt) else 1)
+            if code and not world.may_leave:
+                _end_all(world, code, e, unsaid)
+            raise
 
 
-def _abort(MPI, world, code, error):
+def _end_all(world, code, error, unsaid):
     """Ends all processes; none of them would hear of it otherwise."""
     stderr = sys.__stderr__
-    if world and world.rank and not world.is_synchronized:
+    if world.rank and not world.is_synchronized:
         time.sleep(2)  # Rank 0 has the first word.
-        stderr.write(sys.stderr.getvalue())
+        stderr.write(unsaid.getvalue())
     if not isinstance(error, (SystemExit, KeyboardInterrupt)):
-        stderr.write(f'rank {MPI.COMM_WORLD.rank}:\n')
+        stderr.write(f'rank {world.rank}:\n')
         traceback.print_exception(
             type(error), error, error.__traceback__, file=stderr)
     stderr.flush()
     sys.stdout.flush()
-    MPI.COMM_WORLD.Abort(code if isinstance(code, int) else 1)
+    _mpi().COMM_WORLD.Abort(code if isinstance(code, int) else 1)

@@ -11,20 +11,31 @@ from chainer.training import extension
 from chainer.training import extensions
 
 from system import files
+from training import priorities
 
 
 class LogReport(extensions.LogReport):
-    """Chainer's LogReport, whose file is whole at any moment."""
+    """Chainer's LogReport, whose file is whole at any moment.
 
-    def __init__(self):
-        super().__init__(log_name=None)
+    Args:
+        keys, trigger, postprocess, filename: Those of
+            :class:`chainer.training.extensions.LogReport`.
+
+    """
+
+    def __init__(self, keys=None, trigger=(1, 'epoch'), postprocess=None,
+                 filename='log'):
+        # Without a name Chainer's writes nothing.
+        super().__init__(keys, trigger, postprocess, log_name=None)
+        self._name = filename
 
     def __call__(self, trainer):
         n = len(self.log)
         super().__call__(trainer)
-        if len(self.log) > n:
+        if len(self.log) > n and self._name is not None:
             text = json.dumps(self.log, indent=4)
-            files.write(os.path.join(trainer.out, 'log'),
+            name = self._name.format(**self.log[-1])
+            files.write(os.path.join(trainer.out, name),
                         lambda f: f.write(text.encode()))
 
     def serialize(self, serializer):
@@ -40,26 +51,46 @@ class LogReport(extensions.LogReport):
             raise ValueError('the log is damaged')
 
 
-class DumpGraph(extensions.DumpGraph):
-    """Chainer's DumpGraph without state, whose file is never half written.
+class DumpGraph(extension.Extension):
+    """Trainer extension that writes the graph of the first iteration.
 
-    A run that goes on from a snapshot in another folder dumps its graph, too.
-    No picture is drawn.
+    Chainer's DumpGraph, but without state, so that a run that goes on from a
+    snapshot in another folder dumps its graph, too; its file is never half
+    written, and no picture is drawn.
+
+    Args:
+        root_name (str): Name of the observed variable that is the root.
+        filename (str): Name of the file in the folder of the results.
+
     """
 
-    def __call__(self, trainer):
-        try:
-            graph = computational_graph.build_computational_graph(
-                [trainer.observation[self._root_name]],
-                variable_style=self._variable_style,
-                function_style=self._function_style).dump()
-            files.write(os.path.join(trainer.out, self._filename),
-                        lambda f: f.write(graph.encode()))
-        finally:
-            configuration.config.keep_graph_on_report = self._original_flag
+    def __init__(self, root_name, filename='cg.dot'):
+        self._root_name = root_name
+        self._filename = filename
+        self._is_done = False
 
-    def serialize(self, serializer):
-        pass
+    def initialize(self, trainer):
+        self._keeps_graph = configuration.config.keep_graph_on_report
+        configuration.config.keep_graph_on_report = True
+
+    def trigger(self, trainer):
+        return not self._is_done
+
+    def __call__(self, trainer):
+        self._is_done = True
+        self.finalize()
+        # The shapes that Chainer's DumpGraph gives to the nodes.
+        graph = computational_graph.build_computational_graph(
+            [trainer.observation[self._root_name]],
+            variable_style={'shape': 'octagon', 'fillcolor': '#E0E0E0',
+                            'style': 'filled'},
+            function_style={'shape': 'record', 'fillcolor': '#6495ED',
+                            'style': 'filled'}).dump()
+        files.write(os.path.join(trainer.out, self._filename),
+                    lambda f: f.write(graph.encode()))
+
+    def finalize(self):
+        configuration.config.keep_graph_on_report = self._keeps_graph
 
 
 class PrintReport(extensions.PrintReport):
@@ -102,8 +133,7 @@ class PlotReport(extension.Extension):
 
     """
 
-    # After LogReport.
-    priority = extension.PRIORITY_READER - 1
+    priority = priorities.PLOT
 
     def __init__(self, entries, ylabel, filename):
         self._entries = entries
@@ -136,3 +166,43 @@ class PlotReport(extension.Extension):
             axes.legend()
         files.write(os.path.join(trainer.out, self._filename),
                     functools.partial(figure.savefig, format='png'))
+
+
+def curves(n_hidden, evaluated):
+    """Yields the extensions that draw the curves of a run.
+
+    Args:
+        n_hidden (int): Number of hidden layers.
+        evaluated (sequence of str): Names of the sets that are evaluated,
+            ``validation`` and maybe ``test``.
+
+    """
+    for value in 'loss', 'accuracy':
+        entries = {f'main/{value}': 'training'}
+        for name in evaluated:
+            # Without images held out, those to validate on are the test's.
+            label = name if 'test' in evaluated else 'test'
+            entries[f'{name}/main/{value}'] = label
+        yield PlotReport(entries, value, f'{value}.png')
+    net = 'main/predictor'
+    yield PlotReport(
+        {f'{net}/sign_changes{k}': f'layer {k}'
+         for k in range(1, n_hidden + 2)},
+        'share of weights that changed sign', 'sign_changes.png')
+    yield PlotReport(
+        {f'{net}/blocked{k}': f'layer {k}' for k in range(1, n_hidden + 1)},
+        'share of blocked activation gradients', 'blocked.png')
+
+
+def print_best(log):
+    """Prints the test error at the best validation epoch and at the last.
+
+    Args:
+        log (list of dict): LogReport's log of a run with images held out.
+
+    """
+    best = max(log, key=lambda entry: entry['validation/main/accuracy'])
+    best, last = ((entry['epoch'], 100 * (1 - entry['test/main/accuracy']))
+                  for entry in (best, log[-1]))
+    print(f'test error: {best[1]:.2f} % at the best validation epoch, '
+          f'{best[0]}; {last[1]:.2f} % at the last, {last[0]}')

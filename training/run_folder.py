@@ -5,6 +5,8 @@ import re
 
 from system import files
 from system.command_line import make_folder
+from system.errors import InputError
+from system.snapshot_file import PREFIX
 
 try:
     import fcntl
@@ -16,9 +18,8 @@ except ImportError:  # Windows, where nothing is locked
 LOCK = 'train_mnist.lock'
 
 # Every other name that a run may write.
-NAMES = re.compile(r'args\.json|log|cg\.dot|snapshot_iter_[0-9]+|'
+NAMES = re.compile(rf'args\.json|log|cg\.dot|{PREFIX}[0-9]+|'
                    r'(accuracy|blocked|loss|sign_changes)\.png')
-_SNAPSHOT = 'snapshot_iter_'
 
 # Arguments that tell this program's args.json from another one's.
 _KEYS = {'batchsize', 'epoch', 'unit', 'gpu', 'out', 'frequency', 'seed'}
@@ -40,7 +41,7 @@ def claim(path, go_on):
         str or None: Where the earlier run is now.
 
     Raises:
-        ValueError: If the folder cannot be written to, another run is writing
+        InputError: If the folder cannot be written to, another run is writing
             to it, or it holds files that a run would write over.
 
     """
@@ -50,7 +51,7 @@ def claim(path, go_on):
     real = os.path.realpath(path)
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: lock.close())
-        names = set(os.listdir(real)) - {LOCK}
+        names = set(files.list_folder(real)) - {LOCK}
         is_run = _has_args(real)
         if is_run or not is_new:
             names -= _remove_leftovers(real, names)
@@ -60,11 +61,11 @@ def claim(path, go_on):
         is_own = names == ours if is_new else _is_own(lock)
         moved = None
         stack.callback(lambda: _leave(real, before, is_new, is_made))
-        if go_on and (is_run or any(n.startswith(_SNAPSHOT) for n in ours)):
+        if go_on and (is_run or any(n.startswith(PREFIX) for n in ours)):
             pass
         elif is_run:
             if not is_own:
-                raise ValueError(
+                raise InputError(
                     f'{path} holds an earlier run among other files: choose '
                     'another folder with --out, or go on with --autoload')
             moved = _move_away(real, path)
@@ -72,7 +73,7 @@ def claim(path, go_on):
             lock, is_new = _lock(real)
             before, is_made, is_own = set(), True, True
         elif ours:
-            raise ValueError(
+            raise InputError(
                 f'{path} holds {", ".join(sorted(ours)[:3])}, which is not of '
                 'a run of this program and would be written over; choose '
                 'another folder with --out')
@@ -95,11 +96,11 @@ def _lock(path):
         except FileNotFoundError:
             continue  # The folder was renamed meanwhile.
         except OSError as e:
-            raise ValueError(f'cannot write {name}: {e.strerror}') from e
+            raise InputError(f'cannot write {name}: {e.strerror}') from e
         if not _try_lock(lock):
             process = lock.read(20).decode(errors='replace').split('\n')[0]
             lock.close()
-            raise ValueError(
+            raise InputError(
                 f'another run is writing to {path} (process {process}); '
                 'choose another folder with --out')
         with contextlib.suppress(FileNotFoundError):
@@ -129,7 +130,7 @@ def _write_lock(lock, is_own):
         kind = 'own' if is_own else 'shared'
         lock.write(f'{os.getpid()}\n{kind}\n'.encode())
     except OSError as e:
-        raise ValueError(f'cannot write {LOCK}: {e.strerror}') from e
+        raise InputError(f'cannot write {LOCK}: {e.strerror}') from e
 
 
 def _is_own(lock):
@@ -170,17 +171,17 @@ def _move_away(real, path):
     for kept in os.getcwd(), os.path.expanduser('~'), __file__:
         kept = os.path.realpath(kept)
         if os.path.commonpath([real, kept]) == real:
-            raise ValueError(
+            raise InputError(
                 f'the earlier run in {path} cannot be renamed, for it holds '
                 f'{kept}; choose another folder with --out')
     parent, name = os.path.split(real)
     pattern = re.compile(re.escape(name) + r'\.([0-9]{1,9})')
-    matches = map(pattern.fullmatch, os.listdir(parent))
+    matches = map(pattern.fullmatch, files.list_folder(parent))
     n = 1 + max((int(match.group(1)) for match in matches if match), default=0)
     try:
         os.rename(real, f'{real}.{n}')
     except OSError as e:
-        raise ValueError(
+        raise InputError(
             f'the earlier run in {path} cannot be renamed: {e.strerror}; '
             'choose another folder with --out') from e
     files.sync_folder(parent)

@@ -3,6 +3,7 @@ import chainer
 from chainer.training import extension
 
 import kernels
+from training import priorities
 
 
 class SignChanges(extension.Extension):
@@ -13,12 +14,11 @@ class SignChanges(extension.Extension):
     ``sign_changes1`` and so on. It keeps one bit for a weight.
 
     Args:
-        net (~chainer.Chain): Network with the links ``l1``, ``l2`` and so on.
+        net (~net.MnistMLP): Network, whose ``layers()`` has the weights.
 
     """
 
-    # Before LogReport, whose epoch it is.
-    priority = extension.PRIORITY_WRITER
+    priority = priorities.SIGN_CHANGES
 
     def __init__(self, net):
         self._net = net
@@ -47,7 +47,4 @@ class SignChanges(extension.Extension):
                        for k, signs in enumerate(self._signs, 1)]
 
     def _weights(self):
-        k = 1
-        while hasattr(self._net, f'l{k}'):
-            yield self._net[f'l{k}'].W.array
-            k += 1
+        return [linear.W.array for linear, _ in self._net.layers()]

@@ -128,7 +128,7 @@ def test_what_is_no_picture_is_refused(tmp_path):
     path = tmp_path / 'digit.png'
     with pytest.raises(ValueError, match=r'cannot read .* No such'):
         digit_image.read(path)
-    with pytest.raises(ValueError, match='cannot read the picture'):
+    with pytest.raises(ValueError, match='cannot read '):
         digit_image.read(tmp_path)
     path.write_text('a seven')
     with pytest.raises(ValueError, match='no picture that Pillow can read'):

@@ -51,7 +51,7 @@ def test_mnist_as_idx_files_is_what_chainers_get_mnist_gives(tmp_path):
         mnist.read, mnist.NAMES)))
     for actual, expected in zip(array_dataset.get_idx(str(tmp_path)),
                                 array_dataset.get_mnist()):
-        for a, b in zip(actual._datasets, expected._datasets):
+        for a, b in zip(actual.arrays, expected.arrays):
             assert a.dtype == b.dtype
             numpy.testing.assert_array_equal(a, b)
     assert array_dataset.sizes(actual) == (784, 10)

@@ -19,7 +19,6 @@ interruption.quit_on_signal()
 
 import chainer_compat  # noqa: E402, F401  (before chainer)
 import numpy  # noqa: E402
-from chainer import datasets  # noqa: E402
 
 import train_mnist  # noqa: E402
 from data import mnist  # noqa: E402
@@ -54,7 +53,7 @@ def small_mnist():
     """Returns some of the test images, to train and to test on."""
     x, t = mnist.read('test.npz')
     x, t = x.astype(numpy.float32) / 255, t.astype(numpy.int32)
-    return [datasets.TupleDataset(x[part], t[part])
+    return [array_dataset.ArrayDataset(x[part], t[part])
             for part in (slice(N_IMAGES), slice(N_IMAGES, N_IMAGES + 200))]
 
 

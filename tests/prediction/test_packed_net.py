@@ -1,3 +1,4 @@
+import functools
 import io
 import os
 import subprocess
@@ -7,15 +8,19 @@ import zipfile
 import chainer_compat  # noqa: F401  (before chainer)
 import chainer
 import chainer.functions as F
+import chainer.links as L
 import hypothesis
 import hypothesis.strategies as st
 import numpy
 import pytest
 
 import kernels
+import quantizers
+from layers.batch_normalization import BatchNormalization
 from net import MnistMLP
-from prediction import packed_net
+from prediction import packed_layers
 from prediction.packed_net import PackedMLP
+from system.errors import InputError
 from system.npz_reader import NpzReader
 from tests.helpers import ROOT
 
@@ -75,7 +80,7 @@ variance = st.one_of(
 def test_thresholds_decide_as_chainer_does_on_all_integers(
         n_in, takes_pixels, units, eps):
     b, gamma, beta, mean, var = numpy.array(units, numpy.float32).T.copy()
-    norm = packed_net.BatchNorm.from_arrays({
+    norm = packed_layers.BatchNorm.from_arrays({
         'l1/b': b, 'bn1/gamma': gamma, 'bn1/beta': beta, 'bn1/avg_mean': mean,
         'bn1/avg_var': var}, 1, len(b), eps)
     thresholds, falling = norm.fold(
@@ -94,10 +99,10 @@ def test_thresholds_decide_as_chainer_does_on_all_integers(
 
 
 def fold(gamma, beta, mean=0., var=1., n_in=10):
-    norm = packed_net.BatchNorm.from_arrays({
+    norm = packed_layers.BatchNorm.from_arrays({
         f'bn1/{name}': numpy.array([v], numpy.float32) for name, v in (
             ('gamma', gamma), ('beta', beta), ('avg_mean', mean),
-            ('avg_var', var))}, 1, 1, packed_net.EPS)
+            ('avg_var', var))}, 1, 1, packed_layers.EPS)
     thresholds, falling = norm.fold(n_in, lambda sums: sums)
     return thresholds[0], falling[0]
 
@@ -512,13 +517,79 @@ def test_what_is_no_file_is_refused(tmp_path, name):
         PackedMLP.load(tmp_path / name)
 
 
+def names_only():
+    """A chain whose links have the names of a net's, but are not binary."""
+    chain = chainer.Chain()
+    with chain.init_scope():
+        for k, sizes in enumerate([(8, 5), (5, 5), (5, 3)], 1):
+            setattr(chain, f'l{k}', L.Linear(*sizes))
+            setattr(chain, f'bn{k}', L.BatchNormalization(sizes[1]))
+    return chain
+
+
+def mixed():
+    net = MnistMLP(8, 5, 3)
+    net.l2.quantizer = quantizers.Log()
+    return net
+
+
+class NoNormalization(chainer.Chain):
+
+    def __init__(self, size):
+        super().__init__()
+
+
+@pytest.mark.parametrize(('make', 'reason'), [
+    (lambda: MnistMLP(8, 5, 3, weight_quantizer=quantizers.Linear(4)),
+     'the weights of layer 1 are linear:4, not binary'),
+    (mixed, 'the weights of layer 2 are log, not binary'),
+    (lambda: MnistMLP(8, 5, 3, activation_quantizer=quantizers.Log()),
+     'its activations are log, not binary'),
+    (lambda: MnistMLP(8, 5, 3, relu=True), 'a relu follows its activations'),
+    (lambda: MnistMLP(8, 5, 3, normalization=functools.partial(
+        BatchNormalization, evaluate_with_batch=True)),
+     'layer 1 is evaluated with the statistics of a batch'),
+    (lambda: MnistMLP(8, 5, 3, normalization=NoNormalization),
+     'the normalization of layer 1 has no running averages'),
+    (names_only, 'Chain has no layers'),
+], ids=['weights', 'one layer', 'activations', 'relu', 'batch', 'none',
+        'names'])
+def test_a_chain_that_bits_cannot_compute_is_refused(make, reason):
+    with pytest.raises(InputError, match=reason):
+        PackedMLP.from_chain(make())
+
+
+def test_stochastic_and_one_bit_quantizers_are_binary():
+    for quantizer in quantizers.Stochastic(), quantizers.Linear(1):
+        net = MnistMLP(8, 5, 3, weight_quantizer=quantizer,
+                       activation_quantizer=quantizer)
+        assert PackedMLP.from_chain(net).sizes == [8, 5, 5, 3]
+
+
+def test_a_net_on_a_gpu_is_saved_as_that_on_the_cpu(
+        tmp_path, host_cupy_kernels, monkeypatch):
+    net = PackedMLP.from_arrays(random_arrays((30, 20, 3)))
+    net.save(str(tmp_path / 'cpu'))
+    cupy = host_cupy_kernels.cupy
+    monkeypatch.setitem(sys.modules, 'cupy', cupy)
+    monkeypatch.setattr(kernels, '_kernels_for', lambda array: (
+        host_cupy_kernels if isinstance(array, cupy.ndarray)
+        else kernels.numpy_kernels))
+    net.to(cupy).save(str(tmp_path / 'gpu'))
+    assert ((tmp_path / 'gpu').read_bytes()
+            == (tmp_path / 'cpu').read_bytes())
+    # It stays where it was.
+    x = random_pixels(4, 30)
+    assert isinstance(net.logits(cupy.asarray(x)), cupy.ndarray)
+
+
 def test_it_needs_neither_chainer_nor_numba(export):
     code = '''
 import sys
 sys.modules.update(chainer=None, numba=None, matplotlib=None, PIL=None)
 import numpy
-from prediction import packed_net
-net = packed_net.PackedMLP.load(sys.argv[1])
+from prediction.packed_net import PackedMLP
+net = PackedMLP.load(sys.argv[1])
 print(net.predict(numpy.zeros((2, 70), numpy.uint8)).shape)
 '''
     result = subprocess.run(

@@ -9,34 +9,35 @@ from layers.batch_normalization import BatchNormalization
 from layers.shift_batch_normalization import ShiftBatchNormalization
 from optimizers.fused_adam import FusedAdam
 from optimizers.shift_adamax import ShiftAdaMax
-from recipes import build as recipes
+from recipes import build, choices
+from system.errors import InputError
 
 
 def settings(recipe='binarized', **changes):
-    return {**recipes.RECIPES[recipe], 'unit': 6, **changes}
+    return {**choices.RECIPES[recipe], 'unit': 6, **changes}
 
 
-@pytest.mark.parametrize('recipe', recipes.RECIPES)
+@pytest.mark.parametrize('recipe', choices.RECIPES)
 def test_a_recipe_is_the_defaults_of_the_command_line(recipe):
     _, args = train_mnist.parse_args(['--recipe', recipe])
-    assert recipes.settings(args) == {
-        'recipe': recipe, **recipes.RECIPES[recipe]}
+    assert choices.settings(args) == {
+        'recipe': recipe, **choices.RECIPES[recipe]}
 
 
-@pytest.mark.parametrize('recipe', recipes.RECIPES)
+@pytest.mark.parametrize('recipe', choices.RECIPES)
 def test_a_flag_overrules_the_recipe_wherever_it_stands(recipe):
     for argv in (['--recipe', recipe, '-u', '7', '--dropout=.25'],
                  ['-u7', '--dropout', '.25', f'--recipe={recipe}']):
         _, args = train_mnist.parse_args(argv)
-        assert recipes.settings(args) == {
-            'recipe': recipe, **recipes.RECIPES[recipe],
+        assert choices.settings(args) == {
+            'recipe': recipe, **choices.RECIPES[recipe],
             'unit': 7, 'dropout': .25}
 
 
-@pytest.mark.parametrize('recipe', recipes.RECIPES)
+@pytest.mark.parametrize('recipe', choices.RECIPES)
 def test_settings_of_a_file_pass_the_check_unchanged(recipe):
-    before = recipes.RECIPES[recipe]
-    assert recipes.check({**before, 'recipe': recipe}) == before
+    before = choices.RECIPES[recipe]
+    assert choices.check({**before, 'recipe': recipe}) == before
 
 
 @pytest.mark.parametrize('changes', [
@@ -46,16 +47,30 @@ def test_settings_of_a_file_pass_the_check_unchanged(recipe):
     {'clip': '--help'}])
 def test_other_settings_are_refused(changes):
     with pytest.raises(ValueError, match='settings: '):
-        recipes.check({**recipes.RECIPES['binarized'], **changes})
+        choices.check({**choices.RECIPES['binarized'], **changes})
 
 
-def test_missing_settings_are_refused():
-    with pytest.raises(ValueError, match='there is no batchsize'):
-        recipes.check({})
+def test_what_holds_no_settings_is_refused():
+    for others in {}, {'recipe': 'binarized', 'lr': .1}:
+        with pytest.raises(InputError, match='settings: there are none'):
+            choices.check(others)
+
+
+def test_a_setting_that_an_older_file_lacks_has_its_default():
+    older = {**choices.RECIPES['paper'], 'relu': True}
+    del older['loss'], older['normalization_decay']
+    assert choices.check(older) == {
+        **choices.RECIPES['paper'], 'relu': True, 'loss': 'softmax'}
+
+
+def test_evaluation_with_a_batch_needs_its_normalization():
+    together = {**choices.RECIPES['paper-shift'], 'evaluation': 'batch'}
+    with pytest.raises(InputError, match='--evaluation batch needs'):
+        choices.check(together)
 
 
 def test_original_is_what_its_table_shows():
-    net = recipes.make_net(settings('original'), 784, 10)
+    net = build.make_net(settings('original'), 784, 10)
     assert str(net.l1.quantizer) == str(net.activation_quantizer) == 'log'
     assert net.relu
     assert net.bn1.evaluate_with_batch
@@ -63,37 +78,37 @@ def test_original_is_what_its_table_shows():
 
 
 def test_paper_is_the_experiment_in_theano():
-    chosen = recipes.RECIPES['paper']
-    net = recipes.make_net(settings('paper'), 784, 10)
+    chosen = choices.RECIPES['paper']
+    net = build.make_net(settings('paper'), 784, 10)
     assert (net.n_hidden, net.input_dropout, net.dropout) == (3, .2, .5)
     assert (net.bn1.eps, net.bn1.decay) == (1e-4, .9)
     assert type(net.bn1) is BatchNormalization
     W = net.l1.W.array
     assert W.min() < -.9 < .9 < W.max()
     assert abs(W.mean()) < .1
-    assert recipes.step_size(chosen, 0) == .003
-    assert recipes.step_size(chosen, 500) == pytest.approx(3e-5)
-    assert recipes.step_size(chosen, 1000) == pytest.approx(3e-7)
+    assert choices.step_size(chosen, 0) == .003
+    assert choices.step_size(chosen, 500) == pytest.approx(3e-5)
+    assert choices.step_size(chosen, 1000) == pytest.approx(3e-7)
 
 
 def test_paper_shift_is_the_experiment_in_torch():
-    chosen = recipes.RECIPES['paper-shift']
-    model = recipes.make_classifier(settings('paper-shift'), 784, 10)
+    chosen = choices.RECIPES['paper-shift']
+    model = build.make_classifier(settings('paper-shift'), 784, 10)
     net = model.predictor
     assert type(net.bn1) is ShiftBatchNormalization
     assert (net.bn1.eps, net.bn1.decay) == (1e-5, .875)
     assert str(net.activation_quantizer) == 'stochastic'
     assert str(net.l1.quantizer) == 'binary'
-    assert type(recipes.make_optimizer(chosen, model)) is ShiftAdaMax
-    assert [recipes.step_size(chosen, epoch) for epoch in (0, 19, 20, 40)] == [
+    assert type(build.make_optimizer(chosen, model)) is ShiftAdaMax
+    assert [choices.step_size(chosen, epoch) for epoch in (0, 19, 20, 40)] == [
         2. ** -6, 2. ** -6, 2. ** -7, 2. ** -8]
 
 
 def test_the_gradients_quantizer_reaches_every_layer():
-    net = recipes.make_net(settings(gradient_quantizer='log:6'), 784, 10)
+    net = build.make_net(settings(gradient_quantizer='log:6'), 784, 10)
     assert str(net.gradient_quantizer) == 'log:6'
     assert str(net.l3.gradient_quantizer) == 'log:6'
-    net = recipes.make_net(settings(), 784, 10)
+    net = build.make_net(settings(), 784, 10)
     assert net.gradient_quantizer is net.l1.gradient_quantizer is None
 
 
@@ -102,8 +117,8 @@ def test_weights_that_would_all_be_zero_are_refused(name):
     chosen = settings(weight_quantizer=name, unit=1000)
     with pytest.raises(ValueError, match=(
             f'{name} rounds all initial weights of layer 1 to 0')):
-        recipes.make_classifier(chosen, 784, 10)
-    recipes.make_classifier({**chosen, 'initial_weight': 'uniform'}, 784, 10)
+        build.make_classifier(chosen, 784, 10)
+    build.make_classifier({**chosen, 'initial_weight': 'uniform'}, 784, 10)
 
 
 def test_squared_hinge_is_the_mean_of_the_paper(random):
@@ -111,7 +126,7 @@ def test_squared_hinge_is_the_mean_of_the_paper(random):
     t = random.randint(0, 10, 5).astype('i')
     signs = numpy.full((5, 10), -1.)
     signs[numpy.arange(5), t] = 1
-    loss = recipes.squared_hinge(y, t)
+    loss = build.squared_hinge(y, t)
     assert loss.array == pytest.approx(
         (numpy.maximum(0, 1 - signs * y) ** 2).mean(), rel=1e-5)
 
@@ -119,8 +134,8 @@ def test_squared_hinge_is_the_mean_of_the_paper(random):
 def updated(random, **changes):
     """A model before and after an update in which all gradients are 1."""
     chosen = settings(**changes)
-    model = recipes.make_classifier(chosen, 784, 10)
-    optimizer = recipes.make_optimizer(chosen, model)
+    model = build.make_classifier(chosen, 784, 10)
+    optimizer = build.make_optimizer(chosen, model)
     for param in model.params():
         param.grad = numpy.ones_like(param.array)
     before = {name: param.array.copy() for name, param in model.namedparams()}
@@ -148,16 +163,16 @@ def test_the_clip_is_of_those_that_are_chosen(clip, is_clipped, random):
 
 
 def test_the_optimizer_is_the_fused_adam_by_default():
-    model = recipes.make_classifier(settings(), 784, 10)
-    assert type(recipes.make_optimizer(settings(), model)) is FusedAdam
+    model = build.make_classifier(settings(), 784, 10)
+    assert type(build.make_optimizer(settings(), model)) is FusedAdam
     assert model.lossfun is F.softmax_cross_entropy
 
 
-@pytest.mark.parametrize('recipe', recipes.RECIPES)
+@pytest.mark.parametrize('recipe', choices.RECIPES)
 def test_every_recipe_trains_and_evaluates(recipe, random, kernel_path):
     chosen = settings(recipe, unit=20)
-    model = recipes.make_classifier(chosen, 30, 10)
-    optimizer = recipes.make_optimizer(chosen, model)
+    model = build.make_classifier(chosen, 30, 10)
+    optimizer = build.make_optimizer(chosen, model)
     x = random.uniform(0, 1, (50, 30)).astype('f')
     t = random.randint(0, 10, 50).astype('i')
     losses = []

@@ -5,6 +5,7 @@ import numpy
 import pytest
 
 from system import files
+from system.errors import InputError
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -44,10 +45,10 @@ def test_a_device_or_a_folder_is_not_replaced(tmp_path):
     assert not os.path.isfile(os.devnull)
 
 
-def test_what_may_never_end_is_not_read(tmp_path):
+def test_a_pipe_a_device_or_a_folder_is_not_read(tmp_path):
     os.mkfifo(tmp_path / 'pipe')
     for path in tmp_path / 'pipe', os.devnull, tmp_path:
-        with pytest.raises(OSError, match=r'Not a regular file|directory'):
+        with pytest.raises(InputError, match=r'Not a regular file|directory'):
             files.open_regular(str(path))
 
 

@@ -98,13 +98,13 @@ def test_a_missing_file_is_named_and_nothing_is_downloaded(
 def test_symmetric_images_are_in_minus_one_to_one():
     x = numpy.array([[0, .25, 1]], 'f')
     data = array_dataset.symmetric(
-        chainer.datasets.TupleDataset(x, numpy.zeros(1)))
+        array_dataset.ArrayDataset(x, numpy.zeros(1)))
     numpy.testing.assert_array_equal(data[0][0], [-1, -.5, 1])
     assert data[0][0].dtype == numpy.float32
 
 
 def test_split_gives_the_first_examples_and_the_others():
-    data = chainer.datasets.TupleDataset(numpy.arange(5), numpy.arange(5) + 5)
+    data = array_dataset.ArrayDataset(numpy.arange(5), numpy.arange(5) + 5)
     first, others = array_dataset.split(data, 3)
     assert list(first) == [(0, 5), (1, 6), (2, 7)]
     assert list(others) == [(3, 8), (4, 9)]

@@ -4,14 +4,14 @@ import numpy
 import pytest
 from chainer import iterators
 from chainer.dataset import concat_examples
-from chainer.datasets import TupleDataset
 
-from training.array_iterator import ArrayIterator, send_arrays, send_dataset
+from training.array_dataset import ArrayDataset
+from training.array_iterator import ArrayIterator, send_arrays
 
 
 @pytest.fixture
 def dataset(random):
-    return TupleDataset(random.uniform(0, 1, (10, 3)).astype(numpy.float32),
+    return ArrayDataset(random.uniform(0, 1, (10, 3)).astype(numpy.float32),
                         numpy.arange(10, dtype=numpy.int32))
 
 
@@ -68,7 +68,7 @@ def test_a_batch_on_the_cpu_is_sent_without_a_copy(dataset):
 
 
 def test_a_dataset_on_the_cpu_is_sent_without_a_copy(dataset):
-    sent = send_dataset(dataset, chainer.get_device('@numpy'))
+    sent = dataset.send(chainer.get_device('@numpy'))
     assert len(sent) == 10
     assert numpy.shares_memory(sent[:][0][0], dataset[:][0][0])
 
@@ -77,7 +77,6 @@ def test_a_dataset_on_the_cpu_is_sent_without_a_copy(dataset):
 def test_batches_of_a_dataset_on_the_gpu_are_gathered_there(dataset):
     import cupy
     device = chainer.get_device('@cupy:0')
-    x, t = next(ArrayIterator(send_dataset(dataset, device), 4,
-                              shuffle=False))
+    x, t = next(ArrayIterator(dataset.send(device), 4, shuffle=False))
     assert isinstance(x, cupy.ndarray)
     assert cupy.asnumpy(t).tolist() == [0, 1, 2, 3]

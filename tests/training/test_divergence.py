@@ -4,11 +4,11 @@ import chainer.functions as F
 import chainer.links as L
 import numpy
 import pytest
-from chainer import training
-from chainer.datasets import TupleDataset
+from chainer.training import Trainer, updaters
 
 from training import divergence
 from training import snapshots
+from training.array_dataset import ArrayDataset
 from training.array_iterator import ArrayIterator, send_arrays
 
 
@@ -29,22 +29,21 @@ class Net(chainer.Chain):
 def make_trainer(out, change=None, at=4):
     """A trainer whose model is changed after an iteration."""
     numpy.random.seed(0)
-    dataset = TupleDataset(
+    dataset = ArrayDataset(
         numpy.random.uniform(0, 1, (20, 4)).astype(numpy.float32),
         numpy.random.randint(0, 3, 20).astype(numpy.int32))
     model = L.Classifier(Net())
     optimizer = chainer.optimizers.MomentumSGD(.1).setup(model)
-    updater = training.updaters.StandardUpdater(
+    updater = updaters.StandardUpdater(
         ArrayIterator(dataset, 10), optimizer, converter=send_arrays)
-    trainer = training.Trainer(updater, (3, 'epoch'), out=str(out))
+    trainer = Trainer(updater, (3, 'epoch'), out=str(out))
 
     def act(trainer):
         if change and trainer.updater.iteration == at:
             change(trainer, model.predictor)
 
     trainer.extend(act, priority=1000)
-    trainer.extend(divergence.watch, priority=divergence.PRIORITY,
-                   trigger=divergence.is_due)
+    trainer.extend(divergence.Watch())
     trainer.extend(snapshots.save, name='snapshot', priority=-100,
                    trigger=snapshots.every(1, 3))
     return trainer

@@ -4,10 +4,10 @@ import chainer.functions as F
 import chainer.links as L
 import numpy
 import pytest
-from chainer import training
-from chainer.datasets import TupleDataset
+from chainer.training import Trainer, updaters
 from chainer.training import extensions
 
+from training.array_dataset import ArrayDataset
 from training.array_iterator import ArrayIterator, send_arrays
 from training.exact_evaluator import ExactEvaluator
 
@@ -20,7 +20,7 @@ def classifier():
 
 @pytest.fixture
 def dataset(random):
-    return TupleDataset(random.standard_normal((10, 3)).astype(numpy.float32),
+    return ArrayDataset(random.standard_normal((10, 3)).astype(numpy.float32),
                         random.randint(0, 4, 10).astype(numpy.int32))
 
 
@@ -34,7 +34,7 @@ def evaluate(classifier, dataset, batch_size, **kwargs):
 def test_averages_are_over_examples_for_any_batch_size(
         classifier, dataset, batch_size):
     result = evaluate(classifier, dataset, batch_size)
-    x, t = dataset._datasets
+    x, t = dataset.arrays
     y = classifier.predictor(x)
     assert float(result['main/accuracy']) == pytest.approx(
         float((y.array.argmax(axis=1) == t).mean()), abs=1e-7)
@@ -70,9 +70,9 @@ def test_it_evaluates_twice_and_without_training_mode(classifier, dataset):
 def test_it_reports_under_the_names_of_chainers_evaluator(
         classifier, dataset, tmp_path):
     optimizer = chainer.optimizers.SGD().setup(classifier)
-    updater = training.updaters.StandardUpdater(
+    updater = updaters.StandardUpdater(
         ArrayIterator(dataset, 5), optimizer, converter=send_arrays)
-    trainer = training.Trainer(updater, (1, 'epoch'), out=str(tmp_path))
+    trainer = Trainer(updater, (1, 'epoch'), out=str(tmp_path))
     trainer.extend(ExactEvaluator(
         ArrayIterator(dataset, 5, repeat=False, shuffle=False), classifier,
         converter=send_arrays))

@@ -12,11 +12,11 @@ import time
 import chainer_compat  # noqa: F401  (before chainer)
 import numpy
 import pytest
-from chainer import datasets
 
 from system.command_line import ArgumentParser
 from tests.helpers import ROOT, write_idx
-from training import multi_node
+from training import multi_node, world
+from training.array_dataset import ArrayDataset
 
 MPIEXEC = pathlib.Path(sys.executable).parent / 'mpiexec'
 
@@ -190,29 +190,29 @@ class FakeCommunicator:
 @pytest.mark.parametrize('size', [1, 2, 3, 4, 7])
 @pytest.mark.parametrize('n', [1, 6, 7, 100])
 def test_shares_are_of_one_size_and_leave_nothing_out(n, size):
-    dataset = datasets.TupleDataset(numpy.arange(n))
+    dataset = ArrayDataset(numpy.arange(n))
     worlds = [multi_node.MultiNodeWorld(FakeCommunicator(rank, size))
               for rank in range(size)]
-    shares = [world.scatter(dataset)._datasets[0] for world in worlds]
+    shares = [world.scatter(dataset).arrays[0] for world in worlds]
     assert {len(share) for share in shares} == {-(-n // size)}
     assert set(numpy.concatenate(shares)) == set(range(n))
-    parts = [world.share(dataset)._datasets[0] for world in worlds]
+    parts = [world.share(dataset).arrays[0] for world in worlds]
     assert sorted(numpy.concatenate(parts)) == list(range(n))
 
 
 def test_shares_are_drawn_at_random():
-    world = multi_node.MultiNodeWorld(FakeCommunicator(0, 2))
-    share, = world.scatter(
-        datasets.TupleDataset(numpy.arange(10000)))._datasets
+    processes = multi_node.MultiNodeWorld(FakeCommunicator(0, 2))
+    share, = processes.scatter(
+        ArrayDataset(numpy.arange(10000))).arrays
     # Neither every second one nor the first half.
     assert .45 < (share % 2).mean() < .55
     assert .45 < (share < 5000).mean() < .55
 
 
 def test_one_process_has_it_all():
-    dataset = datasets.TupleDataset(numpy.arange(3))
-    with multi_node.join(
-            argparse.Namespace(mpi=False), ArgumentParser()) as world:
-        assert world.scatter(dataset) is dataset
-        assert world.share(dataset) is dataset
-    assert (world.rank, world.size) == (0, 1)
+    dataset = ArrayDataset(numpy.arange(3))
+    with world.join(
+            ArgumentParser(), argparse.Namespace(mpi=False)) as processes:
+        assert processes.scatter(dataset) is dataset
+        assert processes.share(dataset) is dataset
+    assert (processes.rank, processes.size) == (0, 1)

@@ -10,27 +10,29 @@ import chainer
 import chainer.links as L
 import numpy
 import pytest
-from chainer import training
-from chainer.datasets import TupleDataset
+from chainer.training import Trainer, triggers, updaters
 
 from net import MnistMLP
 from optimizers.fused_adam import FusedAdam
+from system import snapshot_file
 from training import reports
+from training import run_state
 from training import snapshots
+from training.array_dataset import ArrayDataset
 from training.array_iterator import ArrayIterator, send_arrays
 
 
 def make_trainer(out, n_units=8, epochs=3):
     numpy.random.seed(0)
-    dataset = TupleDataset(
+    dataset = ArrayDataset(
         numpy.random.uniform(0, 1, (20, 6)).astype(numpy.float32),
         numpy.random.randint(0, 3, 20).astype(numpy.int32))
     model = L.Classifier(MnistMLP(6, n_units, 3))
     optimizer = FusedAdam().setup(model)
-    updater = training.updaters.StandardUpdater(
+    updater = updaters.StandardUpdater(
         ArrayIterator(dataset, 5), optimizer, converter=send_arrays)
-    trainer = training.Trainer(updater, (epochs, 'epoch'), out=str(out))
-    trainer.extend(snapshots.RandomState())
+    trainer = Trainer(updater, (epochs, 'epoch'), out=str(out))
+    trainer.extend(run_state.RandomState())
     trainer.extend(reports.LogReport())
     trainer.extend(snapshots.save, name='snapshot', priority=-100,
                    trigger=snapshots.every(1, epochs))
@@ -58,13 +60,13 @@ def test_the_order_is_that_of_the_iterations_not_of_the_writes(folder):
         (folder / name).touch()
     (folder / 'snapshot_iter_010').touch()
     (folder / ('snapshot_iter_' + 200 * '9')).touch()
-    assert [path[-2:] for path in snapshots.find(str(folder))] == [
+    assert [path[-2:] for path in snapshot_file.find(str(folder))] == [
         '99', '12', '10', '_8']
 
 
 @pytest.mark.parametrize('name', ['.', 'nothing'])
 def test_a_folder_without_snapshots_has_none(tmp_path, name):
-    assert snapshots.find(str(tmp_path / name)) == []
+    assert snapshot_file.find(str(tmp_path / name)) == []
     assert snapshots.load_newest(str(tmp_path / name), None, None) is None
 
 
@@ -176,7 +178,7 @@ def test_a_run_that_goes_on_from_any_iteration_is_the_uninterrupted_one(
 
 
 def assert_same_snapshots(a, b):
-    a, b = (snapshots.read(str(path)) for path in (a, b))
+    a, b = (snapshot_file.read(str(path)) for path in (a, b))
     assert a.keys() == b.keys()
     for name in a.keys() - {'_snapshot_elapsed_time',
                             'extensions/LogReport/_log'}:
@@ -262,7 +264,7 @@ def test_none_is_kept_without_pickle(tmp_path):
         with model.init_scope():
             model.unused = L.Linear(None, 2)
         trainer.extend(lambda trainer: None, name='x', trigger=(
-            training.triggers.MinValueTrigger('main/loss', (9, 'epoch'))))
+            triggers.MinValueTrigger('main/loss', (9, 'epoch'))))
         return trainer
 
     trainer = make()
@@ -314,7 +316,7 @@ def test_cupys_state_is_a_function_of_the_seed_and_the_iteration(tmp_path):
 
     def make(seed):
         trainer = make_trainer(tmp_path)
-        extension = snapshots.RandomState(seed, Module)
+        extension = run_state.RandomState(seed, Module)
         trainer.extend(extension, name='cupy')
         return trainer
 

@@ -1,0 +1,111 @@
+"""The file of a net in bits: NumPy's .npz, with numbers only.
+
+It holds ``format`` (letters as bytes), ``version``, ``sizes``, for each layer
+i ``l<i>/W``, one row of 64-bit words per unit, 1 meaning +1; for a hidden
+layer ``l<i>/threshold`` and ``l<i>/falling``, for the last one ``l<i>/norm``:
+b, mean, 1 / standard deviation, gamma and beta.
+"""
+import numpy
+
+from prediction.packed_layers import (
+    MAX_IN, PIXEL_MAX, BatchNorm, HiddenLayer, OutputLayer)
+from system import files
+from system.errors import InputError
+
+_FORMAT = 'quantized_net packed MLP'
+_VERSION = 1
+
+
+def save(path, sizes, hidden, output):
+    """Writes the layers of a packed net.
+
+    Args:
+        path (str): The file; replaced when the new one is complete.
+        sizes (list of int): Size of an input vector, then the number of units
+            of each layer.
+        hidden (list of HiddenLayer): All layers but the last, on the CPU.
+        output (OutputLayer): The last layer, on the CPU.
+
+    Raises:
+        OutputError: If the file cannot be written.
+
+    """
+    arrays = {
+        'format': numpy.frombuffer(_FORMAT.encode(), numpy.uint8),
+        'version': numpy.array([_VERSION], '<i8'),
+        'sizes': numpy.array(sizes, '<i8'),
+    }
+    for i, layer in enumerate(hidden, 1):
+        arrays[f'l{i}/W'] = layer.words.astype('<u8')
+        arrays[f'l{i}/threshold'] = layer.thresholds.astype('<i4')
+        arrays[f'l{i}/falling'] = layer.falling.astype('<u8')
+    i = len(sizes) - 1
+    arrays[f'l{i}/W'] = output.words.astype('<u8')
+    arrays[f'l{i}/norm'] = numpy.stack(output.norm.vectors).astype('<f4')
+    files.write_npz(path, arrays)
+
+
+def is_export(npz):
+    """Tells whether an NpzReader's file says that it is a packed net."""
+    return {'format', 'version', 'sizes'} <= npz.names
+
+
+def read(npz):
+    """Returns the layers of a packed net.
+
+    Args:
+        npz (NpzReader): File that :func:`save` has written. It may come from
+            anywhere: it is read as numbers, and needs no more memory than its
+            size justifies.
+
+    Returns:
+        tuple: A list of the hidden layers, and the output layer.
+
+    Raises:
+        InputError: If the file holds anything else than a packed net; the
+            message names the file and what is wrong.
+
+    """
+    path = npz.path
+
+    def check(condition, name):
+        if not condition:
+            raise InputError(f'{name} in {path} is not that of a packed net')
+
+    if not is_export(npz):
+        raise InputError(f'{path} holds no packed net')
+
+    letters = npz.read('format', numpy.uint8, 1).tobytes()
+    check(letters == _FORMAT.encode(), 'format')
+    version = npz.read('version', numpy.int64, 1).tolist()
+    if version != [_VERSION]:
+        raise InputError(f'{path} is of version {version}, this program reads '
+                         f'version {_VERSION}')
+    sizes = npz.read('sizes', numpy.int64, 1).tolist()
+    check(len(sizes) >= 2 and all(1 <= n < MAX_IN for n in sizes)
+          and sizes[0] * PIXEL_MAX < 1 << 31, 'sizes')
+    hidden = []
+    for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:]), 1):
+        words = npz.read(f'l{i}/W', numpy.uint64, 2)
+        check(words.shape == (n_out, -(-n_in // 64))
+              and _padding_is_zero(words, n_in), f'l{i}/W')
+        if i == len(sizes) - 1:
+            norm = npz.read(f'l{i}/norm', numpy.float32, 2)
+            check(norm.shape == (5, n_out) and numpy.isfinite(norm).all()
+                  and (norm[2] > 0).all(), f'l{i}/norm')
+            output = OutputLayer(n_in, words, BatchNorm(*norm))
+            continue
+        thresholds = npz.read(f'l{i}/threshold', numpy.int32, 1)
+        bound = n_in * PIXEL_MAX if i == 1 else n_in
+        check(thresholds.shape == (n_out,) and (thresholds >= -bound).all()
+              and (thresholds <= bound + 1).all(), f'l{i}/threshold')
+        falling = npz.read(f'l{i}/falling', numpy.uint64, 1)
+        check(falling.shape == (-(-n_out // 64),)
+              and _padding_is_zero(falling[None], n_out), f'l{i}/falling')
+        hidden.append(HiddenLayer(n_in, words, thresholds, falling))
+    return hidden, output
+
+
+def _padding_is_zero(words, n):
+    used = n % 64
+    return not used or not (words[:, -1] >> numpy.uint64(used)).any()

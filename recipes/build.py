@@ -1,0 +1,108 @@
+"""What is made of a run's settings: network, loss and optimizer."""
+import functools
+
+import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer
+import chainer.functions as F
+import chainer.links as L
+
+import quantizers
+from layers.batch_normalization import BatchNormalization
+from layers.shift_batch_normalization import ShiftBatchNormalization
+from net import MnistMLP
+from optimizers.fused_adam import FusedAdam
+from optimizers.shift_adamax import ShiftAdaMax
+from system.errors import InputError
+from weight_clip import WeightClip
+
+
+def make_net(settings, n_in, n_out):
+    """Returns the network of these settings.
+
+    Args:
+        settings (dict): Choices as in ``recipes.choices.RECIPES``.
+        n_in (int): Size of an input vector.
+        n_out (int): Number of classes.
+
+    """
+    if settings['normalization'] == 'batch':
+        normalization = functools.partial(
+            BatchNormalization,
+            evaluate_with_batch=settings['evaluation'] == 'batch')
+    else:
+        normalization = ShiftBatchNormalization
+    gradient = settings['gradient_quantizer']
+    return MnistMLP(
+        n_in, settings['unit'], n_out, settings['layers'],
+        weight_quantizer=quantizers.parse(settings['weight_quantizer']),
+        activation_quantizer=quantizers.parse(
+            settings['activation_quantizer']),
+        gradient_quantizer=(
+            None if gradient == 'none' else quantizers.parse(gradient)),
+        relu=settings['relu'],
+        input_dropout=settings['input_dropout'],
+        dropout=settings['dropout'],
+        initialW=(chainer.initializers.Uniform(1)
+                  if settings['initial_weight'] == 'uniform' else None),
+        normalization=functools.partial(
+            normalization, decay=settings['normalization_decay'],
+            eps=settings['normalization_eps']))
+
+
+def make_classifier(settings, n_in, n_out):
+    """Returns the network with its loss; see :func:`make_net`.
+
+    Raises:
+        InputError: If all initial weights of a layer round to 0, so that
+            nothing could be learned.
+
+    """
+    net = make_net(settings, n_in, n_out)
+    for k, (linear, _) in enumerate(net.layers(), 1):
+        if not (linear.quantizer.is_binary
+                or linear.quantizer(linear.W.array).any()):
+            raise InputError(
+                f'--weight-quantizer {linear.quantizer} rounds all initial '
+                f'weights of layer {k} to 0: choose --initial-weight uniform '
+                'or more bits')
+    return L.Classifier(
+        net,
+        lossfun={'softmax': F.softmax_cross_entropy,
+                 'hinge': squared_hinge}[settings['loss']])
+
+
+def squared_hinge(y, t):
+    """Mean of ``max(0, 1 - t y)^2`` over examples and classes.
+
+    t is +1 for the class of the example and -1 for the others.
+
+    Args:
+        y (~chainer.Variable): Outputs of shape (N, classes).
+        t (~chainer.Variable): Labels of shape (N,), of an integer dtype.
+
+    Returns:
+        ~chainer.Variable: Scalar.
+
+    """
+    return F.hinge(y, t, norm='L2') / y.shape[1]
+
+
+def make_optimizer(settings, model):
+    """Returns the optimizer of these settings, set up with the model.
+
+    With the step scale ``glorot`` the step of a W of shape (n_out, n_in) is
+    multiplied by ``1 / sqrt(1.5 / (n_in + n_out))``, as in the authors' code.
+    """
+    optimizer = {'adam': FusedAdam, 'shift-adamax': ShiftAdaMax}[
+        settings['optimizer']](alpha=settings['alpha'])
+    optimizer.setup(model)
+    if settings['step_scale'] == 'glorot':
+        for param in model.params():
+            if param.name == 'W':
+                scale = (sum(param.shape) / 1.5) ** .5
+                param.update_rule.hyperparam.eta = scale
+    if settings['clip'] == 'all':
+        optimizer.add_hook(WeightClip())
+    elif settings['clip'] == 'weights':
+        optimizer.add_hook(WeightClip(names=('W',)))
+    return optimizer

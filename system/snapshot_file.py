@@ -1,0 +1,142 @@
+"""A trainer's snapshot as a file: its name, and the names of what is in it."""
+import json
+import os
+import re
+
+import numpy
+
+from system import files
+from system.errors import InputError
+from system.npz_reader import NpzReader
+
+PREFIX = 'snapshot_iter_'
+_PATTERN = re.compile(rf'{PREFIX}([0-9]+)')
+
+# The trained net's arrays, and the settings of the run.
+NET = 'updater/model:main/predictor/'
+SETTINGS = 'extensions/Settings/json'
+
+# Array that lists, as JSON, the names of those that are None: NumPy would
+# write these as Python objects.
+NONE = 'none'
+
+# An integer of a training's state is not less than 0 and less than this.
+END = 1 << 53
+
+# Names of the parameters of a trained net, as Chainer has them.
+PARAMETER = re.compile(
+    r'l[1-9]\d*/(W|b)$|'
+    r'bn[1-9]\d*/(gamma|beta|avg_mean|avg_var|avg_inv_std)$')
+
+
+def find(folder):
+    """Returns the paths of a folder's snapshots, the latest iteration first.
+
+    Args:
+        folder (str): Folder of the results, which need not exist.
+
+    """
+    names = files.list_folder(folder) if os.path.isdir(folder) else []
+    paths = [os.path.join(folder, name) for name in names
+             if _PATTERN.fullmatch(name)]
+    return sorted(paths, key=iteration, reverse=True)
+
+
+def iteration(path):
+    """Returns the iteration that a snapshot's name tells."""
+    # By its length and digits: int() refuses a number of 5000 digits.
+    digits = _PATTERN.fullmatch(os.path.basename(path)).group(1).lstrip('0')
+    return int(digits or '0') if len(digits) < 19 else END
+
+
+def is_newest(path, folder):
+    """Tells whether a file is a folder's newest snapshot.
+
+    Args:
+        path (str or None): The file.
+        folder (str): Folder of the results, which need not exist.
+
+    """
+    newest = find(folder)[:1]
+    return bool(path and newest and os.path.exists(path)
+                and os.path.samefile(path, newest[0]))
+
+
+def read(path):
+    """Returns a snapshot's arrays by name, all of them and whole.
+
+    Args:
+        path (str): The file, which may come from anywhere.
+
+    Raises:
+        InputError: If it cannot be read, is damaged or holds anything else
+            than numbers and text; the message names the file.
+
+    """
+    with NpzReader(path) as npz:
+        arrays = {name: npz.read(name) for name in npz.names}
+    try:
+        none = json.loads(arrays.pop(NONE, numpy.array([91, 93], 'u1'))
+                          .tobytes())
+        arrays.update((name, numpy.array(None)) for name in none)
+    except (RecursionError, TypeError, ValueError) as e:
+        raise InputError(f'{NONE} in {path} cannot be read: {e}') from e
+    return arrays
+
+
+def holds_net(npz):
+    """Tells whether an NpzReader's file has the arrays of a trained net."""
+    return {f'{NET}l1/W', SETTINGS} <= npz.names
+
+
+def read_net(npz):
+    """Returns the float32 arrays of a snapshot's net by name.
+
+    Args:
+        npz (NpzReader): A trainer's snapshot.
+
+    Raises:
+        InputError: If they cannot be read or are not float32.
+
+    """
+    names = sorted(name[len(NET):] for name in npz.names
+                   if name.startswith(NET))
+    return {name: npz.read(NET + name, numpy.float32,
+                           2 if name.endswith('/W') else 1)
+            for name in names if PARAMETER.match(name)}
+
+
+def read_settings(npz):
+    """Returns the settings of the run that a snapshot is of.
+
+    Args:
+        npz (NpzReader): A trainer's snapshot.
+
+    Returns:
+        dict: Values by name; ``recipes.choices.check`` says whether they are
+        settings.
+
+    Raises:
+        InputError: If they are not what such a file has.
+
+    """
+    try:
+        return parse_settings(npz.read(SETTINGS, numpy.uint8, 1))
+    except ValueError as e:
+        raise InputError(f'the settings cannot be read: {e}') from e
+
+
+def parse_settings(array):
+    """Returns the dictionary whose JSON is in an array of bytes.
+
+    Raises:
+        ValueError: If there is none in it.
+
+    """
+    try:
+        settings = json.loads(array.tobytes())
+    except RecursionError as e:
+        raise ValueError(e) from e
+    if not isinstance(settings, dict):
+        raise ValueError('no object of JSON')
+    return settings

@@ -1,0 +1,25 @@
+"""Order in which the trainer's extensions act after an iteration.
+
+The highest comes first; of one priority, the one that was added first.
+Chainer's own writers of values, such as evaluators, are at PRIORITY_WRITER,
+its readers, such as LogReport and PrintReport, at PRIORITY_READER.
+"""
+from chainer.training.extension import (
+    PRIORITY_EDITOR, PRIORITY_READER, PRIORITY_WRITER)
+
+# Before LogReport, whose epoch the signs are of.
+SIGN_CHANGES = PRIORITY_WRITER
+
+# After the evaluation, before the log and the snapshot.
+DIVERGENCE = PRIORITY_EDITOR + 50
+SAME_PARAMETERS = PRIORITY_EDITOR
+
+# After LogReport.
+PLOT = PRIORITY_READER - 1
+
+# The snapshot holds the state of all others.
+RANDOM_STATE = 0
+SNAPSHOT = -100
+
+# After everything else.
+STOP = -1000
