@@ -149,11 +149,14 @@ def quantized_linear(x, W, b=None, n_batch_axes=1, quantizer=_BINARY,
         ~chainer.utils.type_check.InvalidType: If shapes or dtypes do not fit.
         ValueError: If ``n_batch_axes`` is less than 1.
 
-    Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
-    "Quantized Neural Networks", arXiv:1609.07061, Algorithm 1.
+    Reference: Hubara et al., arXiv:1609.07061, Algorithm 1.
 
     .. admonition:: Example
 
+        >>> import chainer_compat
+        >>> import chainer
+        >>> import numpy as np
+        >>> from function_quantized_linear import quantized_linear
         >>> x = chainer.Variable(np.array([[1, 2]], np.float32))
         >>> W = chainer.Variable(np.array([[.5, -.1], [-3, 0]], np.float32))
         >>> y = quantized_linear(x, W)

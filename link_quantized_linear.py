@@ -34,11 +34,12 @@ class QuantizedLinear(L.Linear):
         W (~chainer.Parameter): Latent weights, (out_size, in_size).
         b (~chainer.Parameter): Bias, (out_size,), or ``None``.
 
-    Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
-    "Quantized Neural Networks", arXiv:1609.07061, Algorithm 1.
+    Reference: Hubara et al., arXiv:1609.07061, Algorithm 1.
 
     .. admonition:: Example
 
+        >>> import numpy as np
+        >>> from link_quantized_linear import QuantizedLinear
         >>> layer = QuantizedLinear(None, 5)
         >>> x = np.array([[0, 1, 2, 3, 4]], np.float32)
         >>> layer(x).shape

@@ -73,12 +73,15 @@ def qst(x, quantizer=_BINARY, gradient_quantizer=None):
     Raises:
         ~chainer.utils.type_check.InvalidType: If x is not of a float dtype.
 
-    Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
-    "Quantized Neural Networks", arXiv:1609.07061, on deterministic
+    Reference: Hubara et al., arXiv:1609.07061, on deterministic
     binarization and the gradient through discretized activations.
 
     .. admonition:: Example
 
+        >>> import chainer_compat
+        >>> import chainer
+        >>> import numpy as np
+        >>> from qst import qst
         >>> x = chainer.Variable(np.array([-2, -.5, 0, 1], np.float32))
         >>> y = qst(x)
         >>> y.array

@@ -6,8 +6,7 @@ dtype. Its gradient is straight-through whatever the rule: see
 :func:`~function_quantized_linear.quantized_linear` for weights. In all of them
 NaN stays NaN, so that a run that diverges shows it.
 
-Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
-"Quantized Neural Networks", arXiv:1609.07061, on deterministic and stochastic
+Reference: Hubara et al., arXiv:1609.07061, on deterministic and stochastic
 binarization and on linear and logarithmic quantization.
 """
 import numbers
@@ -53,6 +52,8 @@ class Binary(Quantizer):
 
     .. admonition:: Example
 
+        >>> import numpy as np
+        >>> from quantizers import Binary
         >>> Binary()(np.array([-.5, -0., .1], np.float32))
         array([-1.,  1.,  1.], dtype=float32)
 
@@ -82,6 +83,8 @@ class Stochastic(Quantizer):
 
     .. admonition:: Example
 
+        >>> import numpy as np
+        >>> from quantizers import Stochastic
         >>> Stochastic()(np.array([-1, 1], np.float32))
         array([-1.,  1.], dtype=float32)
 
@@ -116,6 +119,8 @@ class Linear(Quantizer):
 
     .. admonition:: Example
 
+        >>> import numpy as np
+        >>> from quantizers import Linear
         >>> Linear(2)(np.array([-3, -.3, .25, .8], np.float32))
         array([-1. , -0.5,  0. ,  0.5], dtype=float32)
 
@@ -147,6 +152,8 @@ class Log(Quantizer):
 
     .. admonition:: Example
 
+        >>> import numpy as np
+        >>> from quantizers import Log
         >>> Log()(np.array([-.1, 0, .7, .8, 3], np.float32))
         array([-0.125,  0.   ,  0.5  ,  1.   ,  1.   ], dtype=float32)
         >>> Log(3)(np.array([-.1, 0, .7, .8, 3], np.float32))
@@ -173,6 +180,8 @@ class Identity(Quantizer):
 
     .. admonition:: Example
 
+        >>> import numpy as np
+        >>> from quantizers import Identity
         >>> Identity()(np.array([-3, .3], np.float32))
         array([-1. ,  0.3], dtype=float32)
 
@@ -201,6 +210,7 @@ def parse(name):
 
     .. admonition:: Example
 
+        >>> from quantizers import parse
         >>> parse('log:4').bits
         4
 

@@ -28,11 +28,15 @@ class WeightClip:
         timing (str): 'post': a clip before the update would leave weights
             outside of the interval.
 
-    Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
-    "Quantized Neural Networks", arXiv:1609.07061, Algorithm 1.
+    Reference: Hubara et al., arXiv:1609.07061, Algorithm 1.
 
     .. admonition:: Example
 
+        >>> import chainer_compat
+        >>> import chainer
+        >>> from net import MnistMLP
+        >>> from weight_clip import WeightClip
+        >>> model = chainer.links.Classifier(MnistMLP(784, 1000, 10))
         >>> optimizer = chainer.optimizers.Adam().setup(model)
         >>> optimizer.add_hook(WeightClip())
 

@@ -32,6 +32,8 @@ def dropout(x, ratio):
 
     .. admonition:: Example
 
+        >>> import numpy as np
+        >>> from layers.dropout import dropout
         >>> y = dropout(np.ones(1000, np.float32), .5)
         >>> np.unique(y.array)
         array([0., 2.], dtype=float32)

@@ -46,11 +46,15 @@ def quantize_gradient(x, quantizer):
     Returns:
         ~chainer.Variable: Output of x's shape and dtype.
 
-    Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
-    "Quantized Neural Networks", arXiv:1609.07061, on quantized gradients.
+    Reference: Hubara et al., arXiv:1609.07061, on quantized gradients.
 
     .. admonition:: Example
 
+        >>> import chainer_compat
+        >>> import chainer
+        >>> import numpy as np
+        >>> from layers.quantize_gradient import quantize_gradient
+        >>> from quantizers import Log
         >>> x = chainer.Variable(np.array([1, 2], np.float32))
         >>> y = quantize_gradient(x, Log())
         >>> y.grad = np.array([.1, -.3], np.float32)

@@ -137,13 +137,15 @@ def shift_batch_normalization(x, gamma, beta, eps=1e-5, running_mean=None,
     Raises:
         ~chainer.utils.type_check.InvalidType: If shapes or dtypes do not fit.
 
-    Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
-    "Quantized Neural Networks", arXiv:1609.07061, the algorithm of
+    Reference: Hubara et al., arXiv:1609.07061, the algorithm of
     shift-based batch normalization; beta and the gradient are those of the
     authors' code.
 
     .. admonition:: Example
 
+        >>> import numpy as np
+        >>> from layers.shift_batch_normalization import (
+        ...     shift_batch_normalization)
         >>> x = np.array([[1], [3], [8]], np.float32)
         >>> one = np.ones(1, np.float32)
         >>> shift_batch_normalization(x, one, 0 * one).array
@@ -198,8 +200,7 @@ class ShiftBatchNormalization(link.Link):
         gamma, beta (~chainer.Parameter): Scale and shift, (size,).
         avg_mean, avg_inv_std (:ref:`ndarray`): Running averages, (size,).
 
-    Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
-    "Quantized Neural Networks", arXiv:1609.07061, the algorithm of
+    Reference: Hubara et al., arXiv:1609.07061, the algorithm of
     shift-based batch normalization; the defaults are those of the authors'
     code.
 

@@ -49,6 +49,12 @@ class FusedAdam(FusedClip, optimizers.Adam):
 
     .. admonition:: Example
 
+        >>> import chainer_compat
+        >>> import chainer
+        >>> from net import MnistMLP
+        >>> from optimizers.fused_adam import FusedAdam
+        >>> from weight_clip import WeightClip
+        >>> model = chainer.links.Classifier(MnistMLP(784, 1000, 10))
         >>> optimizer = FusedAdam().setup(model)
         >>> optimizer.add_hook(WeightClip())
 

@@ -57,12 +57,17 @@ class ShiftAdaMax(FusedClip):
         eta (float): Factor of the step size, for that of one parameter:
             ``param.update_rule.hyperparam.eta``.
 
-    Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
-    "Quantized Neural Networks", arXiv:1609.07061, the algorithm of
+    Reference: Hubara et al., arXiv:1609.07061, the algorithm of
     shift-based AdaMax.
 
     .. admonition:: Example
 
+        >>> import chainer_compat
+        >>> import chainer
+        >>> from net import MnistMLP
+        >>> from optimizers.shift_adamax import ShiftAdaMax
+        >>> from weight_clip import WeightClip
+        >>> model = chainer.links.Classifier(MnistMLP(784, 1000, 10))
         >>> optimizer = ShiftAdaMax().setup(model)
         >>> optimizer.add_hook(WeightClip())
 

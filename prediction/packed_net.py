@@ -43,12 +43,13 @@ class PackedMLP:
     Raises:
         InputError: If the layers do not fit each other.
 
-    Reference: I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio,
-    "Quantized Neural Networks", arXiv:1609.07061, Algorithm 4 and the section
+    Reference: Hubara et al., arXiv:1609.07061, Algorithm 4 and the section
     on the first layer.
 
     .. admonition:: Example
 
+        >>> import numpy as np
+        >>> from prediction.packed_net import PackedMLP
         >>> net = PackedMLP.from_arrays({
         ...     'l1/W': np.array([[.1, -.2], [.3, .4]], np.float32),
         ...     'l2/W': np.array([[.5, .6], [-.7, .8]], np.float32)})

@@ -21,6 +21,7 @@ class ArrayDataset(datasets.TupleDataset):
     .. admonition:: Example
 
         >>> import numpy as np
+        >>> from training.array_dataset import ArrayDataset
         >>> dataset = ArrayDataset(np.arange(3) / 2, np.arange(3))
         >>> [float(x) for x, t in dataset]
         [0.0, 0.5, 1.0]
