@@ -56,10 +56,10 @@ def test_the_folder_is_free_again_after_an_error(monkeypatch):
     def fail(trainer):
         raise RuntimeError('a fault')
 
-    with monkeypatch.context() as patch, (
-            pytest.raises(RuntimeError, match='a fault')):
+    with monkeypatch.context() as patch:
         patch.setattr(train_mnist.snapshots, 'save', fail)
-        train_mnist.main(SMALL)
+        with pytest.raises(RuntimeError, match='a fault'):
+            train_mnist.main(SMALL)
     train_mnist.main(SMALL)
     assert os.path.exists('result/snapshot_iter_4')
 

@@ -1,0 +1,44 @@
+"""Random nets and pictures, and the nets of Chainer that they are."""
+import chainer_compat  # noqa: F401  (before chainer)
+import chainer
+import hypothesis
+import numpy
+
+from net import MnistMLP
+
+often = hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+
+
+def random_arrays(sizes, seed=0):
+    """Parameters whose units change their decision at all kinds of places."""
+    random = numpy.random.RandomState(seed)
+    arrays = {}
+    for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:]), 1):
+        arrays.update({
+            f'l{i}/W': random.uniform(-1, 1, (n_out, n_in)),
+            f'l{i}/b': random.normal(0, 1, n_out),
+            f'bn{i}/gamma': random.normal(0, 1, n_out),
+            f'bn{i}/beta': random.normal(0, 1, n_out),
+            f'bn{i}/avg_mean': random.normal(0, n_in ** .5, n_out),
+            f'bn{i}/avg_var': random.uniform(0, n_in, n_out),
+        })
+    return {name: a.astype(numpy.float32) for name, a in arrays.items()}
+
+
+def random_pixels(n, n_in, seed=0):
+    random = numpy.random.RandomState(seed)
+    x = random.randint(0, 256, (n, n_in)) * (random.rand(n, n_in) < .3)
+    return x.astype(numpy.uint8)
+
+
+def make_chain(arrays, n_hidden=2):
+    n_units, n_in = arrays['l1/W'].shape
+    n_out = len(arrays[f'l{n_hidden + 1}/W'])
+    chain = MnistMLP(n_in, n_units, n_out, n_hidden=n_hidden)
+    chainer.serializers.NpzDeserializer(arrays, strict=False).load(chain)
+    return chain
+
+
+def evaluate(layer, x):
+    with chainer.using_config('train', False), chainer.no_backprop_mode():
+        return layer(x).array
