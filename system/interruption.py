@@ -1,8 +1,14 @@
-"""Ctrl-C and SIGTERM: an end at once, or when the work at hand is done."""
+"""Ctrl-C and other signals: an end at once, or after the work at hand."""
 import contextlib
 import os
 import signal
 import threading
+
+_QUIT = signal.SIGINT, signal.SIGTERM
+
+# SIGUSR1 is what mpiexec passes on, and batch systems send, without a kill
+# that follows within a second.
+_STOP = (*_QUIT, *([signal.SIGUSR1] if hasattr(signal, 'SIGUSR1') else []))
 
 
 def quit_on_signal(message='interrupted before the first iteration'):
@@ -20,16 +26,16 @@ def quit_on_signal(message='interrupted before the first iteration'):
         os.write(2, message.encode() + b'\n')
         os._exit(128 + number)
 
-    _set(handle)
+    _set(handle, _QUIT)
 
 
 @contextlib.contextmanager
 def remembered_signals():
-    """Keeps Ctrl-C and SIGTERM in a list inside the ``with`` block.
+    """Keeps Ctrl-C, SIGTERM and SIGUSR1 in a list inside the ``with`` block.
 
-    A second signal ends the program at once. In a thread that is not the main
-    one, which Python gives no signals, the list stays empty. The handlers
-    that were there come back at the end.
+    A second Ctrl-C or SIGTERM ends the program at once. In a thread that is
+    not the main one, which Python gives no signals, the list stays empty. The
+    handlers that were there come back at the end.
 
     Yields:
         list of int: Numbers of the signals received.
@@ -42,7 +48,7 @@ def remembered_signals():
         quit_on_signal('interrupted again; --autoload goes on from the last '
                        'snapshot')
 
-    before = _set(remember)
+    before = _set(remember, _STOP)
     try:
         yield received
     finally:
@@ -50,12 +56,12 @@ def remembered_signals():
             signal.signal(number, handler)
 
 
-def _set(handler):
-    """Sets a handler; returns those that were there by their signals."""
+def _set(handler, numbers):
+    """Sets a handler of signals; returns those that were there."""
     before = {}
     if threading.current_thread() is not threading.main_thread():
         return before
-    for number in signal.SIGINT, signal.SIGTERM:
+    for number in numbers:
         # A shell lets the programs in its background ignore Ctrl-C. None is
         # a handler that was not set by Python.
         if signal.getsignal(number) not in (signal.SIG_IGN, None):

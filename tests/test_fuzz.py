@@ -377,7 +377,7 @@ def test_any_run_succeeds_or_ends_with_a_line(tmp_path_factory, data):
         patch.setattr(sys, 'stderr', io.StringIO())
         patch.setattr(sys, 'stdout', io.StringIO())
         patch.setattr(array_dataset, 'get_mnist', small_run.small_mnist)
-        patch.setattr(interruption, '_set', lambda handler: {})
+        patch.setattr(interruption, '_set', lambda *args: {})
         code = refusal(SystemExit, train_mnist.main)
         lines = [line for line in sys.stderr.getvalue().splitlines()
                  if 'Warning' not in line and not line.startswith(' ')]

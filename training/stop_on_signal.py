@@ -7,10 +7,10 @@ from training import priorities
 
 
 class StopOnSignal(extension.Extension):
-    """Trainer extension that ends a run on Ctrl-C and SIGTERM.
+    """Trainer extension that ends a run on Ctrl-C, SIGTERM and SIGUSR1.
 
     After the iteration at hand a snapshot is saved, and the program ends with
-    exit status 130 or 143.
+    exit status 128 and the signal's number: 130, 143 or 138.
 
     Args:
         received (list of int): Numbers of the signals received, see

@@ -6,12 +6,13 @@ from system import interruption
 
 
 def test_signals_are_remembered_and_the_handlers_come_back():
-    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    with interruption.remembered_signals() as received:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert received == [signal.SIGTERM]
-    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == (
-        before)
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
+    before = list(map(signal.getsignal, numbers))
+    for number in numbers:
+        with interruption.remembered_signals() as received:
+            os.kill(os.getpid(), number)
+            assert received == [number]
+        assert list(map(signal.getsignal, numbers)) == before
 
 
 def test_a_signal_that_is_ignored_stays_ignored():

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import chainer_compat  # noqa: F401  (before chainer)
 import numpy
 import pytest
 
+from system import snapshot_file
 from system.command_line import ArgumentParser
 from tests.helpers import ROOT, write_idx
 from training import multi_node, world
@@ -216,3 +218,22 @@ def test_one_process_has_it_all():
         assert processes.scatter(dataset) is dataset
         assert processes.share(dataset) is dataset
     assert (processes.rank, processes.size) == (0, 1)
+
+
+@needs_mpi
+@pytest.mark.parametrize('name', ['SIGUSR1', 'SIGTERM'])
+def test_a_signal_to_mpiexec_writes_a_snapshot_to_go_on_from(folder, name):
+    out = f'stopped_{name}'
+    process = mpi(2, *train('-e', 100000, '-o', out), cwd=folder)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (
+            folder / out / 'snapshot_iter_5').exists():
+        time.sleep(.1)
+    process.send_signal(getattr(signal, name))
+    process.communicate(timeout=60)
+    snapshot = snapshot_file.find(str(folder / out))[0]
+    iteration = snapshot_file.iteration(snapshot)
+    assert not list((folder / out).glob('.*.tmp'))
+    stdout, _ = run(2, *train('-e', iteration // 5 + 2, '-o', out,
+                              '--autoload'), cwd=folder)
+    assert f'# going on from: {out}/snapshot_iter_{iteration}' in stdout
