@@ -174,16 +174,17 @@ def test_the_text_says_first_what_it_is_about(page):
     assert re.match('[A-Z]', paragraph)
 
 
-def blocks(page, language):
-    """Returns the contents of a page's code blocks in a language."""
-    return re.findall(rf'^```{language}\n(.*?)^```', PAGES[page],
-                      re.DOTALL | re.MULTILINE)
+def blocks(page, *languages):
+    """Returns the contents of a page's code blocks in these languages."""
+    return [code for language, code in re.findall(
+        r'^```(\w*)\n(.*?)^```$', PAGES[page], re.DOTALL | re.MULTILINE)
+        if language in languages]
 
 
 def commands():
     """Yields page, program and arguments of each command on the pages."""
     for page, text in PAGES.items():
-        code = [line.partition(' # ')[0] for block in blocks(page, '(?:sh)?')
+        code = [line.partition(' # ')[0] for block in blocks(page, 'sh', '')
                 for line in block.replace('\\\n', ' ').splitlines()]
         code += re.findall(r'`(\./[^`]+)`', text)
         for line in code:
@@ -204,7 +205,7 @@ def test_the_programs_take_the_commands(page, name, arguments):
 
 def test_the_commands_were_found():
     found = list(commands())
-    assert len(found) >= 14
+    assert len(found) >= 16
     assert {name for _, name, _ in found} == set(PROGRAMS)
     # It stands on a continued line.
     assert any('--normalization-decay' in arguments
