@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOGS = ROOT / 'experiments' / 'logs'
 MEASURED = ROOT / 'benchmarks' / 'measured'
 PICTURES = ROOT / 'docs' / 'pictures'
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 COLUMNS = ['main/loss', 'validation/main/loss', 'main/accuracy',
            'validation/main/accuracy']
 
@@ -226,7 +227,57 @@ def pythons():
          for entry in read_log(LOGS / 'nox.json')])
 
 
+def results():
+    """Returns the README's table: test errors of six experiments."""
+    def last(name):
+        logs = read_runs(name)
+        return [str(len(logs)), str(len(logs[0])),
+                plus_minus([error(log[-1]) for log in logs], 2) + ' %']
+
+    def best(name):
+        log = read_log(LOGS / f'{name}.json')
+        entry = max(log, key=lambda e: e['validation/main/accuracy'])
+        return ['1', str(len(log)), f'{error(entry, "test"):.2f} %']
+
+    original = error(read_log(LOGS / 'original_readme.json')[-1])
+    return markdown(
+        ['', 'runs', 'epochs', 'test error', 'published'],
+        [['`--recipe binarized`, the default', *last('binarized'), ''],
+         ['`--recipe original`', *last('original'),
+          f"{original:.2f} %, the original's README"],
+         ['weights and activations `linear:4`', *last('linear4'), ''],
+         ['`--recipe paper`, changed', *best('paper'), '0.96 %, the paper'],
+         ['`--recipe paper-shift`, changed', *best('paper_shift'),
+          '1.40 %, the paper'],
+         ['Fashion-MNIST, the default', *last('fashion_mnist'), '']])
+
+
+def speeds():
+    """Returns the README's table: times to train and to predict."""
+    training = read_log(MEASURED / 'train_speed.json')
+    inference = read_log(MEASURED / 'inference_speed.json')
+    rows = [
+        [text, *(f'{training[name]:.2f} s' for name in (
+            *names, 'Chainer, written straightforwardly')), '']
+        for text, *names in (
+            ('training, an epoch, 2 x 1000 units', 'this project',
+             'PyTorch, compiled, fused Adam'),
+            ('the same, not compiled', 'this project without Numba',
+             'PyTorch, eager'))]
+    for net, times in inference.items():
+        for key, text, factor, unit in (
+                ('all', 'predicting 10,000 images', 1e3, 'ms'),
+                ('one', 'predicting one image', 1e6, 'us')):
+            rows.append([f'{text}, {net} units', *(
+                f'{factor * times[name][key]:,.1f} {unit}' for name in (
+                    'packed', 'PyTorch float32', 'Chainer float32',
+                    'NumPy float32'))])
+    return markdown(['', 'this project', 'PyTorch', 'Chainer', 'NumPy'], rows)
+
+
 TABLES = {
+    'results': results,
+    'speeds': speeds,
     'binarized': lambda: last_epoch('binarized'),
     'original': lambda: against_original('original') + '\n\n'
     + within('original'),
@@ -325,7 +376,7 @@ def draw_overview():
 
 
 def with_tables(text):
-    """Returns a README's text with its tables made anew.
+    """Returns a page's text with its tables made anew.
 
     A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
     """
@@ -339,16 +390,16 @@ def with_tables(text):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--update', action='store_true',
-                        help='write the tables to README.md and the pictures '
-                             'to this folder, rather than print the tables')
+                        help='write the tables to README.md and docs/ and '
+                             'draw the pictures, rather than print the tables')
     args = parser.parse_args()
     if not args.update:
         for name, table in TABLES.items():
             print(f'{name}\n\n{table()}\n')
         return
-    readme = ROOT / 'README.md'
-    readme.write_text(with_tables(readme.read_text(encoding='utf-8')),
-                      encoding='utf-8')
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text(encoding='utf-8')),
+                        encoding='utf-8')
     original = read_log(LOGS / 'original_readme.json')
     draw('binarized', PICTURES / 'binarized.png')
     draw('original', PICTURES / 'original.png', original)
