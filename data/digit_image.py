@@ -3,30 +3,36 @@ import warnings
 
 import numpy
 
+from data import digit_finder
 from system.errors import InputError
 from system.files import open_regular
 
 # A picture's pixels, at most: those of a good telephone's photograph.
 _MAX_PIXELS = 50_000_000
 
-# Difference from the background, of 255, below which nothing is drawn.
-_MIN_CONTRAST = 24
+# Longer side of the picture that the digit is looked for in.
+_SIDE = 512
 
 # Size of MNIST's field, and of the box in it that holds the digit.
 _FIELD, _BOX = 28, 20
 
+# Ink, of 255, above which a pixel lies in the digit's box.
+_IN_BOX = 64
 
-def read(path):
+
+def read(path, warn=None):
     """Reads a picture of a digit the way MNIST's were made.
 
     The picture may be of any size, grey or in colour, dark on light or light
-    on dark. What differs from the colour of its edge is the digit: it is cut
-    out, scaled to a box of 20 x 20 pixels with its proportions kept, and set
-    into 28 x 28 black pixels, its centre of mass in the middle. A picture of
-    28 x 28 pixels that is like this already stays as it is.
+    on dark. :mod:`data.digit_finder` says which of it is the digit: that is
+    cut out, scaled to a box of 20 x 20 pixels with its proportions kept, and
+    set into 28 x 28 black pixels, its centre of mass in the middle. A picture
+    of 28 x 28 pixels that is like this already stays as it is.
 
     Args:
         path (str): A picture that Pillow reads: PNG, JPEG, BMP, GIF, ...
+        warn (callable): Called with one line, which names the file, if it is
+            doubtful that this is the digit; by default nothing is.
 
     Returns:
         numpy.ndarray: uint8 pixels of shape (784,), the digit light on black.
@@ -56,7 +62,7 @@ def read(path):
                         f'{width} x {height} pixels, at most '
                         f'{_MAX_PIXELS // 1000000} million are read')
                 # A JPEG is decoded at a smaller scale where that is enough.
-                image.draft('RGB', (512, 512))
+                image.draft('RGB', (_SIDE, _SIDE))
                 colours = _colours(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as e:
         raise InputError(f'{path} is no picture that Pillow can read') from e
@@ -64,53 +70,78 @@ def read(path):
         raise InputError(f'{path} is too large: {e}') from e
     except Exception as e:  # Of every kind, where a file is damaged.
         raise InputError(f'the picture {path} is damaged: {e}') from e
-    ink = _ink(colours)
-    if ink is None:
-        raise InputError(f'{path} shows no digit: all of it has one colour')
-    return _into_field(ink)
+    if colours is None:
+        raise InputError(f'the picture {path} has pixels that are infinite '
+                         'or no numbers')
+    field = _as_mnists(colours)
+    if field is None:
+        digit = digit_finder.find(colours)
+        if digit is None:
+            raise InputError(f'{path} shows no digit: nothing in it differs '
+                             'enough from the background')
+        if warn and digit.doubts:
+            warn(f'{path} is doubtful: {"; ".join(digit.doubts)}')
+        field = _into_field(digit.ink)
+    return numpy.rint(field).astype(numpy.uint8).reshape(-1)
 
 
 def _colours(image):
-    """Returns a picture as float32 of shape (height, width, channels)."""
+    """Returns a picture as float32 of shape (height, width, channels).
+
+    It is scaled down to what is needed. ``None`` says that there are pixels
+    that are no finite numbers.
+    """
+    from PIL import Image
     if image.mode in ('I', 'F') or image.mode.startswith('I;16'):
         # More than 8 bits: its own range is what counts.
-        grey = numpy.asarray(image, numpy.float32)
+        grey = numpy.asarray(image, numpy.float64)
+        if not numpy.isfinite(grey).all():
+            return None
         low, high = grey.min(), grey.max()
-        return (grey - low)[..., None] * (255 / max(high - low, 1e-30))
-    # Small enough, so that a photograph takes little time and memory.
-    image.thumbnail((1024, 1024))
-    rgba = numpy.asarray(image.convert('RGBA'), numpy.float32)
-    rgb, alpha = rgba[..., :3], rgba[..., 3:] / 255
-    if alpha.min() == 1:
-        return rgb
+        grey = (grey - low) * (255 / max(high - low, 1e-30))
+        image = Image.fromarray(grey.astype(numpy.float32))
+        image.thumbnail((_SIDE, _SIDE))
+        return numpy.clip(numpy.asarray(image), 0, 255)[..., None]
+    if image.mode not in ('L', 'RGB'):
+        image = image.convert('L' if image.mode == '1' else 'RGBA')
+    image.thumbnail((_SIDE, _SIDE))
+    pixels = numpy.asarray(image, numpy.float32)
+    if image.mode != 'RGBA':
+        return pixels.reshape(*pixels.shape[:2], -1)
+    rgb, alpha = pixels[..., :3], pixels[..., 3:] / 255
     # Behind what is transparent lies white, or black if the rest is light.
     mean = (rgb * alpha).sum() / max(3 * alpha.sum(), 1e-30)
     return rgb * alpha + (255 if mean < 128 else 0) * (1 - alpha)
 
 
-def _ink(colours):
-    """Returns how far each pixel differs from the edge, from 0 to 255."""
+def _as_mnists(colours):
+    """Returns the field of a picture that is made as MNIST's are, or None."""
+    if colours.shape[:2] != (_FIELD, _FIELD):
+        return None
     edge = numpy.concatenate(
         [colours[0], colours[-1], colours[:, 0], colours[:, -1]])
-    background = numpy.median(edge, axis=0)
-    ink = numpy.abs(colours - background).max(axis=2)
-    top = ink.max()
-    if top < _MIN_CONTRAST:
+    ink = abs(colours - numpy.median(edge, axis=0)).max(axis=2)
+    if ink.max() < digit_finder.MIN_CONTRAST:
         return None
-    # Paper's texture and a JPEG's noise are a small part of the contrast;
-    # the darkest pixels of a stroke shall be white as MNIST's.
-    noise = .1 * top if min(ink.shape) > _FIELD else 0
-    return numpy.clip((ink - noise) * (255 / (top - noise)), 0, 255)
+    ink *= 255 / ink.max()
+    _, height, _, width = _box(ink)
+    if max(height, width) <= _BOX and max(map(abs, _off_centre(ink))) <= 1:
+        return ink
+    return None
+
+
+def _box(ink):
+    """Returns the digit's first row, height, first column and width."""
+    rows, columns = (numpy.flatnonzero((ink > _IN_BOX).any(axis=axis))
+                     for axis in (1, 0))
+    return (rows[0], rows[-1] - rows[0] + 1,
+            columns[0], columns[-1] - columns[0] + 1)
 
 
 def _into_field(ink):
-    rows, columns = (numpy.flatnonzero((ink > 64).any(axis=axis))
-                     for axis in (1, 0))
-    height, width = numpy.ptp(rows) + 1, numpy.ptp(columns) + 1
-    if (ink.shape == (_FIELD, _FIELD) and max(height, width) <= _BOX
-            and max(abs(c) for c in _off_centre(ink)) <= 1):
-        return numpy.rint(ink).astype(numpy.uint8).reshape(-1)
-    digit = ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+    """Returns ink as MNIST's field: of its size, in its place."""
+    top, height, left, width = _box(ink)
+    digit = ink[top:top + height, left:left + width]
     scale = _BOX / max(height, width)
     digit = _resize(digit, max(1, round(height * scale)),
                     max(1, round(width * scale)))
@@ -122,8 +153,7 @@ def _into_field(ink):
     # Not beyond the edge of the field.
     dy = min(max(dy, -top), _FIELD - top - digit.shape[0])
     dx = min(max(dx, -left), _FIELD - left - digit.shape[1])
-    field = numpy.roll(field, (dy, dx), axis=(0, 1))
-    return numpy.rint(field).astype(numpy.uint8).reshape(-1)
+    return numpy.roll(field, (dy, dx), axis=(0, 1))
 
 
 def _off_centre(field):
