@@ -60,7 +60,7 @@ def _roots(n, a, b):
 def boxes(labels, n):
     """Returns first and last row, first and last column of each of n parts.
 
-    The result has shape (n, 4); that of part 1 is in row 0.
+    The result has shape (n, 4), with part 1 in row 0.
     """
     rows, columns = numpy.nonzero(labels)
     part = labels[rows, columns] - 1
@@ -103,8 +103,9 @@ def grown(mask, radius):
 
 
 def otsu(values):
-    """Returns Otsu's threshold: the one that parts values into two classes
-    of the least variance within them.
+    """Returns Otsu's threshold between two classes of values.
+
+    It is the one with the least variance within the classes.
 
     Reference: N. Otsu, A threshold selection method from gray-level
     histograms, IEEE Transactions on Systems, Man, and Cybernetics, 1979.

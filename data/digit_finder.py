@@ -20,6 +20,9 @@ _MAX_INK = .3
 # for strokes that would go on to the picture's edge, along a line in paper.
 _WEAK = .5, .75, 1
 
+# Share of its box that a sheet of paper fills, and no stroke but an upright 1.
+_FILLED = .68
+
 
 class Digit:
     """What :func:`find` found.
@@ -30,11 +33,14 @@ class Digit:
         doubts (list of str): Reasons why it may not be the digit.
         is_cropped (bool): Whether it fills the picture, so that what was
             taken for paper may be ink.
+        patch (tuple of slice or None): Rows and columns inside of it, if it
+            is a filled rectangle rather than a stroke.
 
     """
 
-    def __init__(self, ink, doubts, is_cropped):
+    def __init__(self, ink, doubts, is_cropped, patch=None):
         self.ink, self.doubts, self.is_cropped = ink, doubts, is_cropped
+        self.patch = patch
 
 
 def find(colours):
@@ -56,6 +62,15 @@ def find(colours):
     digit = _find_on(colours, paper.estimate(colours))
     if digit is None or digit.is_cropped:
         digit = _find_on(colours, paper.at_edge(colours)) or digit
+    if digit is not None and digit.patch:
+        # No stroke: a sheet of paper, maybe, with the digit on it.
+        inside = find(colours[digit.patch])
+        if inside is not None:
+            ink = numpy.zeros(colours.shape[:2], inside.ink.dtype)
+            ink[digit.patch] = inside.ink
+            inside.ink = ink
+            return inside
+        digit.doubts.append('it is a patch, not a stroke')
     return digit
 
 
@@ -93,7 +108,8 @@ def _find_on(colours, background):
     edge = grown(mask, max(1, round(.02 * parts.size(chosen))))
     return Digit(numpy.where(edge & parts.free(chosen), grey, 0), doubts,
                  parts.touches(chosen)
-                 or (ink > parts.threshold).mean() > _MAX_INK)
+                 or (ink > parts.threshold).mean() > _MAX_INK,
+                 parts.patch(chosen))
 
 
 def _smooth(difference):
@@ -206,6 +222,19 @@ class Parts:
         area = (bottom - top + 1) * (right - left + 1)
         return (self._areas[list(parts)].sum() > .9 * area
                 and area > .8 * self.labels.size)
+
+    def patch(self, parts):
+        """Returns rows and columns inside of a filled rectangle, or None."""
+        top, bottom, left, right = self.box(parts)
+        height, width = bottom - top + 1, right - left + 1
+        short, long = sorted((height, width))
+        if (short < 32 or short < .6 * long or self._areas[list(parts)].sum()
+                < _FILLED * height * width):
+            return None
+        # What is not upright has its corners in the middle of the sides.
+        dy, dx = round(.15 * height), round(.15 * width)
+        return (slice(top + dy, bottom + 1 - dy),
+                slice(left + dx, right + 1 - dx))
 
     def frames(self):
         """Returns the mask of what frames the picture or other parts."""

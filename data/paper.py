@@ -19,8 +19,9 @@ def estimate(colours):
     """Returns the colour of the paper behind each pixel.
 
     It is the most frequent colour, or a quadratic function of the place where
-    that comes near to much more of the picture. The fit minimizes absolute differences, not their
-    squares: ink that covers less than half of the picture hardly changes it.
+    that comes near to much more of the picture. The fit minimizes absolute
+    differences, not their squares: ink that covers less than half of the
+    picture hardly changes it.
 
     Args:
         colours (numpy.ndarray): Shape (height, width, channels).
