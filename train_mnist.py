@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import functools
 import json
+import shutil
 
 import chainer_compat  # noqa: F401  (makes Chainer importable)
 import chainer
@@ -21,6 +22,7 @@ from chainer.training import Trainer, extensions, updaters
 import numpy
 
 import kernels
+from data import sets
 from layers import summary
 from recipes import build, choices
 from system import command_line, files, interruption, snapshot_file
@@ -37,6 +39,9 @@ from training.stop_on_signal import StopOnSignal
 # The evaluation's batch: large enough for the matrix products to run at full
 # speed, small enough for their results to stay in the cache.
 EVALUATION_BATCHSIZE = 1000
+
+# Width of the progress bar's longest line.
+PROGRESS_COLUMNS = 72
 
 
 def parse_args(argv=None):
@@ -102,14 +107,14 @@ def main(argv=None):
         check_needs(args)
 
         # Data
-        train, evaluated = get_data(args)
-        sizes = array_dataset.sizes(train, *evaluated.values())
+        image_set = sets.read(args.data)
+        train, evaluated = get_data(args, image_set)
 
         # Model
         device = get_device(processes.gpu(args.gpu))
         device.use()
         set_seed(args.seed, device)
-        model = build.make_classifier(settings, *sizes)
+        model = build.make_classifier(settings, *image_set.sizes)
         model.to_device(device)
 
         # Optimizer
@@ -120,7 +125,7 @@ def main(argv=None):
 
         # Extensions
         add_evaluators(trainer, args, device, model, evaluated, processes)
-        add_state(trainer, args, settings, device, model)
+        add_state(trainer, args, settings, image_set, device, model)
         for extension in processes.extensions(model):
             trainer.extend(extension)
         if processes.rank == 0:
@@ -133,8 +138,9 @@ def main(argv=None):
                       'already; a larger --epoch goes on from there')
                 return
             processes.synchronize(trainer)
-            print_settings(args, device, sizes, processes, snapshot, moved)
-            run(parser, args, trainer, processes)
+            print_settings(
+                args, device, image_set, processes, snapshot, moved)
+            run(parser, args, image_set, trainer, processes)
         if args.validation:
             reports.print_best(trainer.get_extension('LogReport').log)
 
@@ -143,24 +149,29 @@ def print_summary(args, settings):
     """Prints a table of the layers of the network."""
     n_in, n_out = 784, 10
     if args.data:
-        n_in, n_out = array_dataset.sizes(*array_dataset.get_idx(args.data))
+        n_in, n_out = sets.read(args.data).sizes
     sizes = [n_in, *[args.unit] * args.layers, n_out]
     print(summary.table(sizes, *choices.bits(settings)))
 
 
 def check_needs(args):
-    """Ends the program, before it reads anything, where it lacks something."""
+    """Raises an InputError, before anything is read, for what is missing."""
+    if chainer.config.dtype != numpy.float32:
+        dtype = numpy.dtype(chainer.config.dtype)
+        raise InputError(f'CHAINER_DTYPE is {dtype}: the program trains in '
+                         'float32, unset it')
     if args.gpu >= 0:
         command_line.check_gpu(args.gpu)
     if not args.noplot:
         command_line.check_matplotlib('a run without --noplot')
 
 
-def get_data(args):
+def get_data(args, image_set):
     """Returns the data as a run takes it: the sets to train and to test on.
 
     Args:
         args (argparse.Namespace): The arguments of the program.
+        image_set (~data.sets.ImageSet): The data set.
 
     Returns:
         tuple: The training set, and a dictionary of the sets to evaluate on:
@@ -168,8 +179,7 @@ def get_data(args):
         are held out, the test images; else these are ``test``.
 
     """
-    train, test = (array_dataset.get_idx(args.data) if args.data
-                   else array_dataset.get_mnist())
+    train, test = (array_dataset.from_images(*part) for part in image_set)
     n = len(train) - args.validation
     if n < 1:
         raise InputError(f'--validation must be less than {len(train)}, the '
@@ -200,6 +210,12 @@ def set_seed(seed, device):
 def make_trainer(args, device, optimizer, train, processes):
     """Returns the trainer, which updates the model on batches."""
     share = processes.scatter(train)
+    # Batch normalization is over the batches of all, the shift-based is not.
+    n_together = args.batchsize * (
+        processes.size if args.normalization == 'batch' else 1)
+    if n_together < 2:
+        raise InputError('--batchsize must be at least 2, got 1: of a single '
+                         'image batch normalization leaves nothing')
     if args.batchsize > len(share):
         raise InputError(
             f'--batchsize must be at most {len(share)}, the number of images '
@@ -224,15 +240,18 @@ def add_evaluators(trainer, args, device, model, evaluated, processes):
             iterator, model, converter=send_arrays, device=device), name=name)
 
 
-def add_state(trainer, args, settings, device, model):
+def add_state(trainer, args, settings, image_set, device, model):
     """Adds what decides how the training goes on."""
+    settings = {**settings, 'training_set': image_set.checksum}
     trainer.extend(StepSize(functools.partial(choices.step_size, settings)))
     trainer.extend(divergence.Watch())
     trainer.extend(SignChanges(model.predictor))
     trainer.extend(run_state.RandomState(args.seed, device.xp))
+    # What an older snapshot does not know had its default, or is not known.
     trainer.extend(run_state.Settings(
         settings, free=('recipe', 'epoch'),
-        defaults=choices.RECIPES['binarized']))
+        defaults={**choices.RECIPES['binarized'],
+                  'training_set': image_set.checksum}))
 
 
 def add_reports(trainer, args, evaluated):
@@ -251,7 +270,9 @@ def add_reports(trainer, args, evaluated):
     if 'test' not in evaluated:
         columns.remove('test/main/accuracy')
     trainer.extend(reports.PrintReport(columns))
-    if sys.stdout.isatty():
+    # Its lines must not be broken: it moves up by their number.
+    if (sys.stdout.isatty()
+            and shutil.get_terminal_size().columns >= PROGRESS_COLUMNS):
         # A trigger without state, so that the snapshots of a run on a terminal
         # and of one in the background are the same.
         trainer.extend(extensions.ProgressBar(), trigger=lambda _: True)
@@ -280,14 +301,20 @@ def start_from(parser, args, trainer, processes):
     with run_folder.claim(args.out, go_on) as moved:
         if args.autoload:
             snapshot = snapshots.load_newest(args.out, trainer, parser.warn)
+        if snapshot:
+            before = trainer.get_extension('Settings').loaded
+            other_steps = choices.other_steps(vars(args), before)
+            if other_steps and trainer.updater.epoch < args.epoch:
+                parser.warn(other_steps)
         yield snapshot, moved
 
 
-def print_settings(args, device, sizes, processes, snapshot, moved):
+def print_settings(args, device, image_set, processes, snapshot, moved):
     """Prints what the program is about to do."""
     print(f'GPU: {args.gpu}')
     if args.data:
-        print('# data: {}, {} pixels, {} classes'.format(args.data, *sizes))
+        print('# data: {}, {} pixels, {} classes'.format(
+            args.data, *image_set.sizes))
     print(f'# unit: {args.unit}')
     print(f'# Minibatch-size: {args.batchsize}')
     if args.mpi:
@@ -306,12 +333,13 @@ def print_settings(args, device, sizes, processes, snapshot, moved):
     print('', flush=True)
 
 
-def run(parser, args, trainer, processes):
+def run(parser, args, image_set, trainer, processes):
     """Trains, until the last epoch, a signal, or a value that is no number."""
     if processes.rank == 0:
-        files.write(
-            os.path.join(args.out, 'args.json'), lambda f: f.write(
-                (json.dumps(vars(args), indent=4) + '\n').encode()))
+        text = json.dumps(
+            {**vars(args), 'training_set': image_set.checksum}, indent=4)
+        files.write(os.path.join(args.out, 'args.json'),
+                    lambda f: f.write(f'{text}\n'.encode()))
     try:
         with interruption.remembered_signals() as received, (
                 kernels.own_cores()):

@@ -19,13 +19,12 @@ import pytest
 from hypothesis import strategies as st
 
 import predict_mnist
-from data import mnist
+from data import mnist, sets
 from recipes import choices
 from system import interruption
 from system import snapshot_file
 from tests.helpers import small_run
 from tests.training import test_snapshots
-from training import array_dataset
 from training import run_folder
 from training import run_state
 from training import snapshots
@@ -376,7 +375,7 @@ def test_any_run_succeeds_or_ends_with_a_line(tmp_path_factory, data):
         patch.setattr(sys, 'argv', ['train_mnist.py', *argv])
         patch.setattr(sys, 'stderr', io.StringIO())
         patch.setattr(sys, 'stdout', io.StringIO())
-        patch.setattr(array_dataset, 'get_mnist', small_run.small_mnist)
+        patch.setattr(sets, 'read', small_run.small_mnist)
         patch.setattr(interruption, '_set', lambda *args: {})
         code = refusal(SystemExit, train_mnist.main)
         lines = [line for line in sys.stderr.getvalue().splitlines()

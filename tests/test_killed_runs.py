@@ -140,8 +140,8 @@ def python(cwd, code, *arguments):
     code = (f'import sys; sys.path.insert(0, {str(torture.HERE.parent)!r})\n'
             'from tests.helpers import small_run\n'
             'import train_mnist\n'
-            'from training import array_dataset\n'
-            f'array_dataset.get_mnist = small_run.small_mnist\n{code}\n'
+            'from data import sets\n'
+            f'sets.read = small_run.small_mnist\n{code}\n'
             'train_mnist.main()')
     return subprocess.run(
         [sys.executable, '-c', code, *map(str, arguments)], cwd=cwd,

@@ -144,8 +144,8 @@ class _MultiNodeEvaluator(ExactEvaluator):
         self._mpi = mpi
 
     def evaluate(self):
-        means = super().evaluate()
         n = len(self.get_iterator('main').dataset)
+        means = super().evaluate() if n else {}
         means = {key: float(value) for key, value in means.items()}
         everyone = [(n, means) for n, means in self._mpi.allgather((n, means))
                     if n]

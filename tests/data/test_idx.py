@@ -13,8 +13,8 @@ import pytest
 
 from data import idx
 from data import mnist
+from data import sets
 from tests.helpers import ROOT, write_idx
-from training import array_dataset
 
 NAMES = ['train-images-idx3-ubyte', 'train-labels-idx1-ubyte',
          't10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte']
@@ -49,19 +49,19 @@ def test_files_come_back_as_they_were_written(
 def test_mnist_as_idx_files_is_what_chainers_get_mnist_gives(tmp_path):
     write_idx(tmp_path, *((x.reshape(-1, 28, 28), y) for x, y in map(
         mnist.read, mnist.NAMES)))
-    for actual, expected in zip(array_dataset.get_idx(str(tmp_path)),
-                                array_dataset.get_mnist()):
-        for a, b in zip(actual.arrays, expected.arrays):
+    ours, expected = sets.read(str(tmp_path)), sets.read()
+    for part, expected_part in zip(ours, expected):
+        for a, b in zip(part, expected_part):
             assert a.dtype == b.dtype
             numpy.testing.assert_array_equal(a, b)
-    assert array_dataset.sizes(actual) == (784, 10)
-    assert array_dataset.sizes(expected) == (784, 10)
+    assert ours.sizes == expected.sizes == (784, 10)
+    assert ours.checksum == expected.checksum
 
 
 def test_sizes_are_those_of_header_and_labels(folder):
-    train, test = array_dataset.get_idx(str(folder))
-    assert array_dataset.sizes(train) == (12, 3)
-    assert (len(train), len(test)) == (30, 9)
+    image_set = sets.read(str(folder))
+    assert image_set.sizes == (12, 3)
+    assert [len(x) for x, _ in image_set] == [30, 9]
 
 
 def rewrite(path, change):

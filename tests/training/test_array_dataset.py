@@ -45,7 +45,20 @@ def test_checksums_of_the_files_are_those_of_the_readme():
     assert mnist._SHA256.items() <= checksums().items()
 
 
-def test_data_is_what_chainers_get_mnist_gives():
+def test_the_examples_are_those_of_chainers_get_mnist():
+    before = chainer.dataset.get_dataset_root()
+    chainer.dataset.set_dataset_root(str(DATA))
+    try:
+        expected = chainer.datasets.get_mnist()
+    finally:
+        chainer.dataset.set_dataset_root(before)
+    for ours, chainers in zip(array_dataset.get_mnist(), expected):
+        for a, b in zip(ours.arrays, chainers._datasets):
+            assert a.dtype == b.dtype
+            numpy.testing.assert_array_equal(a, b)
+
+
+def test_an_example_is_an_image_in_0_to_1_and_a_label():
     train, test = array_dataset.get_mnist()
     assert (len(train), len(test)) == (60000, 10000)
     x, t = train[0]
@@ -54,12 +67,6 @@ def test_data_is_what_chainers_get_mnist_gives():
     assert (x.min(), x.max()) == (0, 1)
     assert t == 5
     assert t.dtype == numpy.int32
-
-
-def test_chainers_dataset_root_is_left_as_it_was():
-    before = chainer.dataset.get_dataset_root()
-    array_dataset.get_mnist()
-    assert chainer.dataset.get_dataset_root() == before
 
 
 @pytest.fixture
@@ -83,7 +90,7 @@ def truncate(path):
 def test_a_damaged_file_is_named(copy, name, damage):
     damage(copy / FOLDER / name)
     with pytest.raises(ValueError, match=rf'{name} is damaged'):
-        array_dataset.get_mnist(str(copy))
+        mnist.read(name, str(copy))
 
 
 @pytest.mark.parametrize('name', ['train.npz', 'test.npz'])
@@ -92,7 +99,7 @@ def test_a_missing_file_is_named_and_nothing_is_downloaded(
     (copy / FOLDER / name).unlink()
     monkeypatch.setattr(chainer.datasets, 'get_mnist', None)
     with pytest.raises(ValueError, match=rf'cannot read .*{name}: No such'):
-        array_dataset.get_mnist(str(copy))
+        mnist.read(name, str(copy))
 
 
 def test_symmetric_images_are_in_minus_one_to_one():
