@@ -14,7 +14,7 @@ import math
 
 import numpy
 
-from kernels import numpy_kernels
+from kernels import numpy_bits, numpy_kernels
 from kernels.compiled import sign_matrix as packed_matrix
 from kernels.compiled import table_product
 from kernels.compiled.jit import jit
@@ -566,7 +566,7 @@ def xnor_sign(a, tiles, n_in, thresholds, falling):
 
 def _runs(x):
     """Returns rows of pixels as words of 32 bits, the first pixel lowest."""
-    x = numpy.ascontiguousarray(numpy_kernels.whole_runs(x))
+    x = numpy.ascontiguousarray(numpy_bits.whole_runs(x))
     return x.view('<u4').astype(numpy.uint32, copy=False)
 
 

@@ -230,7 +230,7 @@ def dot_signs(a, signs, n_columns):
     Args:
         a (numpy.ndarray): Float32 matrix of shape (N, K), any numbers.
         signs (numpy.ndarray): Signs of b, of shape (K, n_columns), see
-            ``numpy_kernels.pack_signs``.
+            ``numpy_bits.pack_signs``.
         n_columns (int): Number of columns of b.
 
     """
@@ -249,7 +249,7 @@ def dot_signs_transposed(a, signs):
     Args:
         a (numpy.ndarray): Float32 matrix of shape (N, K), any numbers.
         signs (numpy.ndarray): Signs of b, of shape (M, K), see
-            ``numpy_kernels.pack_signs``.
+            ``numpy_bits.pack_signs``.
 
     """
     if not _is_covered(a, len(signs)):

@@ -19,8 +19,8 @@ from numba import types
 from numba.core import cgutils, errors
 from numba.extending import intrinsic
 
-# Units in a tile of the weights (see numpy_kernels.tile_weights), and in one
-# of the first layer's (see numpy_kernels.tile_pixel_weights).
+# Units in a tile of the weights (see numpy_bits.tile_weights), and in one
+# of the first layer's (see numpy_bits.tile_pixel_weights).
 TILE = 64
 OCTET_TILE = 512
 

@@ -61,7 +61,7 @@ def _ternary_dot(x, W, magnitude, y):
             if not is_covered:
                 return False
             n_active[i] += numpy.int64(popcount(masks[i, k]))
-    # Tiles of the weights one after the other; see numpy_kernels.tile_weights.
+    # Tiles of the weights one after the other; see numpy_bits.tile_weights.
     tile = numpy.zeros((n_words, 64), numpy.uint64)
     dots = numpy.empty(ROWS * 64, numpy.int64)
     for first in range(0, n_out, 64):
@@ -109,7 +109,7 @@ def dot_transposed(x, W):
         x (numpy.ndarray): Float32 or float64 matrix of shape (N, K) whose
             values are +-c and 0, for any c.
         W (numpy.ndarray): Signs of a matrix of shape (M, K), see
-            ``numpy_kernels.pack_signs``.
+            ``numpy_bits.pack_signs``.
 
     """
     if not (x.size and x.dtype in (numpy.float32, numpy.float64)

@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 import kernels
-from kernels import numpy_kernels, threads
+from kernels import numpy_bits, threads
 from tests.helpers import ROOT, needs_numba, numba_kernels, on_each_backend
 
 often = hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
@@ -38,11 +38,11 @@ class Case:
         self.is_falling = random.rand(n_out) < .5
         self.falling = pack(self.is_falling[None])[0]
         self.order = random.permutation(-(-n_in // 4))
-        self.words = numpy_kernels.pack_signs(self.w)
+        self.words = numpy_bits.pack_signs(self.w)
         runs = numpy.full((n_out, 4 * len(self.order)), -1)
         runs[:, :n_in] = self.w
         runs = runs.reshape(n_out, len(self.order), 4)[:, self.order]
-        self.pixel_words = numpy_kernels.pack_signs(
+        self.pixel_words = numpy_bits.pack_signs(
             runs.reshape(n_out, 4 * len(self.order)))
 
     def signs(self, y):
@@ -60,7 +60,7 @@ class Case:
 
         send = xp.asarray
         y = self.a @ self.w.T
-        words = send(numpy_kernels.pack_signs(self.a))
+        words = send(numpy_bits.pack_signs(self.a))
         tiles = backend.tile_weights(send(self.words))
         thresholds, falling = send(self.thresholds), send(self.falling)
         same(backend.xnor_dot(words, tiles, self.n_in, self.n_out), y,
@@ -140,7 +140,7 @@ def test_sums_of_white_pictures_do_not_overflow(backend):
 @on_each_backend
 def test_products_take_any_memory_layout(backend):
     case = Case(8, 100, 70, 0)
-    words = numpy_kernels.pack_signs(case.a)
+    words = numpy_bits.pack_signs(case.a)
     tiles = backend.tile_weights(case.words)
     numpy.testing.assert_array_equal(
         backend.xnor_dot(numpy.asfortranarray(words)[::2],
@@ -150,7 +150,7 @@ def test_products_take_any_memory_layout(backend):
 
 def test_a_tile_holds_the_same_word_of_64_units():
     words = numpy.arange(3 * 70, dtype=numpy.uint64).reshape(70, 3)
-    tiles = numpy_kernels.tile_weights(words)
+    tiles = numpy_bits.tile_weights(words)
     assert tiles.shape == (2, 3, 64)
     assert tiles.ctypes.data % 64 == 0
     assert tiles[0, 2, 5] == words[5, 2]
@@ -167,7 +167,7 @@ def load_module(path, name):
 
 def test_bits_are_counted_with_a_table_where_numpy_is_older(monkeypatch):
     monkeypatch.delattr(numpy, 'bitwise_count', raising=False)
-    module = load_module(numpy_kernels.__file__, 'numpy_kernels_before_2')
+    module = load_module(numpy_bits.__file__, 'numpy_bits_before_2')
     Case(5, 130, 70, 0).check(module)
 
 
