@@ -181,9 +181,10 @@ def test_kernels_hand_each_call_to_one_module(kernel_path):
 @needs_numba
 @pytest.mark.parametrize('n', [1, 2, 3])
 def test_the_number_of_threads_does_not_matter(n, monkeypatch):
-    for module in threads, numba_kernels:
+    from kernels.compiled import numba_bits
+    for module in threads, numba_bits:
         monkeypatch.setattr(module, 'n_threads', lambda: n)
-    monkeypatch.setattr(numba_kernels, '_WORK', 1)
+    monkeypatch.setattr(numba_bits, '_WORK', 1)
     Case(10, 100, 70, 0).check(numba_kernels)
 
 
