@@ -276,11 +276,10 @@ def test_cuda_code_packs_and_unpacks_on_the_host(host_cupy_kernels):
         numpy.where(x < 0, -1, 1))
 
 
-def test_cuda_threads_take_several_values_each(host_cupy_kernels,
-                                               monkeypatch):
-    monkeypatch.setattr(host_cupy_kernels, '_THREADS', 3)
-    monkeypatch.setattr(host_cupy_kernels, '_MAX_BLOCKS', 2)
-    Case(5, 130, 70, 0).check(host_cupy_kernels, host_cupy_kernels.cupy)
+def test_cuda_threads_take_several_values_each(host_cupy_bits, monkeypatch):
+    monkeypatch.setattr(host_cupy_bits, '_THREADS', 3)
+    monkeypatch.setattr(host_cupy_bits, '_MAX_BLOCKS', 2)
+    Case(5, 130, 70, 0).check(host_cupy_bits, host_cupy_bits.cupy)
 
 
 @pytest.mark.gpu
