@@ -12,8 +12,9 @@ import numpy
 from kernels import numpy_bits
 from kernels.compiled import sign_matrix as packed_matrix
 from kernels.compiled.jit import is_covered, jit
-from kernels.compiled.vector_intrinsics import (
-    OCTET_TILE, ROWS, at_least, bitplane_tile, xnor_tile_row, xnor_tile_rows)
+from kernels.compiled.product_intrinsics import (
+    OCTET_TILE, ROWS, bitplane_tile, xnor_tile_row, xnor_tile_rows)
+from kernels.compiled.vector_intrinsics import which_reach
 from kernels.numpy_bits import (  # noqa: F401
     tile_pixel_weights, tile_weights, unpack_signs)
 from kernels.threads import n_threads, run_in_threads
@@ -86,7 +87,7 @@ def _xnor_sign(a, tiles, n_in, thresholds, falling, y):
                     xnor_tile_row(a, a, i * n_words, tiles, t * n_words * 64,
                                   n_words, n_in, dots)
                 for r in range(n):
-                    y[i + r, t] = falling[t] ^ at_least(
+                    y[i + r, t] = falling[t] ^ which_reach(
                         dots, 64 * r, thresholds, 64 * t)
                 i += n
 
@@ -179,8 +180,8 @@ def _bitplane_rows(runs, order, tiles, y, signs, thresholds, falling):
                 first = t * (OCTET_TILE // 64)
                 for u in range(min(OCTET_TILE // 64, falling.size - first)):
                     signs[start + i, first + u] = falling[first + u] ^ (
-                        at_least(dots, 64 * u, thresholds,
-                                 64 * (first + u)))
+                        which_reach(dots, 64 * u, thresholds,
+                                    64 * (first + u)))
 
 
 @jit

@@ -21,7 +21,7 @@ from kernels.compiled.jit import is_covered, jit
 from kernels.compiled.numba_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
-from kernels.compiled.vector_intrinsics import ap2 as _nearest_power
+from kernels.compiled.vector_intrinsics import nearest_power
 from kernels.matrix import Matrix
 from kernels.threads import n_own, run_in_threads
 
@@ -76,7 +76,7 @@ def _quantize_linear(x, y, step):
 @jit
 def _ap2(x, y):
     for i in range(x.size):
-        y[i] = _nearest_power(x[i])
+        y[i] = nearest_power(x[i])
 
 
 @jit
@@ -84,7 +84,7 @@ def _quantize_log(x, y, least, zero_below):
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
         magnitude = abs(x[i])
-        q = _nearest_power(magnitude)
+        q = nearest_power(magnitude)
         q = one if q > one else least if q < least else q
         q = zero if magnitude < zero_below else q
         y[i] = math.copysign(q, x[i])
@@ -164,7 +164,7 @@ def _shift_adamax(param, grad, m, v, step, beta1_c, beta2, lower, upper, tiny):
         m_i = m[i] + (g - m[i]) * beta1_c
         v_i, magnitude = v[i] * beta2, abs(g)
         v_i = v_i if v_i >= magnitude or v_i != v_i else magnitude
-        inverse = zero if v_i < tiny else _nearest_power(one / v_i)
+        inverse = zero if v_i < tiny else nearest_power(one / v_i)
         p = param[i] - m_i * inverse * step
         m[i] = m_i
         v[i] = v_i

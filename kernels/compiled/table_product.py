@@ -20,8 +20,9 @@ kind. Float32 only.
 import numpy
 
 from kernels.compiled.jit import jit
-from kernels.compiled.vector_intrinsics import (
-    TABLE, TABLE_BITS, TABLE_COLUMNS, TABLE_ROWS, TILE, or_where, table_tile)
+from kernels.compiled.product_intrinsics import (
+    TABLE, TABLE_BITS, TABLE_COLUMNS, TABLE_ROWS, TILE, table_tile)
+from kernels.compiled.vector_intrinsics import or_where
 from kernels.compiled.xnor_product import magnitude_of
 from kernels.threads import n_own, run_in_threads
 

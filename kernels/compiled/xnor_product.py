@@ -7,9 +7,10 @@ as well and whose weights lie in tiles, has its own: see ``numba_kernels``.)
 import numpy
 
 from kernels.compiled.jit import jit
+from kernels.compiled.product_intrinsics import (
+    ROWS, masked_xnor_tile_row, masked_xnor_tile_rows)
 from kernels.compiled.vector_intrinsics import (
-    ROWS, has_magnitude, is_at_least, masked_xnor_tile_row,
-    masked_xnor_tile_rows, popcount)
+    has_magnitude, is_at_least, popcount)
 from kernels.threads import n_own, run_in_threads
 
 # Weights for which a thread is woken.

@@ -244,8 +244,8 @@ def test_products_are_exact_on_other_processors(features):
         pytest.skip('needs an x86-64 processor')
     code = """
 from tests.kernels.test_kernels_packed import Case, numba_kernels
-from kernels.compiled import vector_intrinsics
-assert vector_intrinsics.ROWS == 2
+from kernels.compiled import product_intrinsics
+assert product_intrinsics.ROWS == 2
 Case(5, 130, 70, 0).check(numba_kernels)
 """
     subprocess.run(
