@@ -10,10 +10,10 @@ import collections
 import numpy
 
 from kernels import numpy_bits
-from kernels.compiled import sign_matrix as packed_matrix
 from kernels.compiled.jit import is_covered, jit
 from kernels.compiled.product_intrinsics import (
     OCTET_TILE, ROWS, bitplane_tile, xnor_tile_row, xnor_tile_rows)
+from kernels.compiled.sign_matrix import sign_bits
 from kernels.compiled.vector_intrinsics import which_reach
 from kernels.numpy_bits import (  # noqa: F401
     tile_pixel_weights, tile_weights, unpack_signs)
@@ -227,7 +227,7 @@ def pack_signs(x):
     """See ``numpy_bits.pack_signs``."""
     if not is_covered(x):
         return numpy_bits.pack_signs(x)
-    return packed_matrix.pack_signs(x)[0]
+    return sign_bits(x)[0]
 
 
 def xnor_dot(a, tiles, n_in, n_out):
@@ -246,7 +246,7 @@ def xnor_sign(a, tiles, n_in, thresholds, falling):
 
 
 def _runs(x):
-    """Returns rows of pixels as words of 32 bits, the first pixel lowest."""
+    """Returns rows of pixels as runs of 4, uint32, the first pixel lowest."""
     x = numpy.ascontiguousarray(numpy_bits.whole_runs(x))
     return x.view('<u4').astype(numpy.uint32, copy=False)
 

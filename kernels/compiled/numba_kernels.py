@@ -15,12 +15,12 @@ import math
 import numpy
 
 from kernels import numpy_kernels
-from kernels.compiled import sign_matrix as packed_matrix
 from kernels.compiled import table_product
 from kernels.compiled.jit import is_covered, jit
 from kernels.compiled.numba_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
+from kernels.compiled.sign_matrix import SignMatrix, sign_bits
 from kernels.compiled.vector_intrinsics import nearest_power
 from kernels.matrix import Matrix
 from kernels.threads import n_own, run_in_threads
@@ -171,12 +171,12 @@ def _shift_adamax(param, grad, m, v, step, beta1_c, beta2, lower, upper, tiny):
         param[i] = lower if p < lower else upper if p > upper else p
 
 
-# Least values of an array for which a thread is woken.
+# Least number of values for which a thread is woken.
 _ELEMENTS = 1 << 17
 
 
 def _elementwise(kernel, *args):
-    """Runs a kernel on flat arrays, the first of the arguments, in threads."""
+    """Runs a kernel on flat arrays, then scalars, in threads."""
     n_arrays = sum(isinstance(arg, numpy.ndarray) for arg in args)
     arrays, scalars = args[:n_arrays], args[n_arrays:]
     arrays = [array.reshape(-1) for array in arrays]
@@ -296,9 +296,9 @@ def dot(a, b):
 def sign_matrix(W):
     """See ``numpy_kernels.sign_matrix``."""
     if is_covered(W):
-        words, is_number = packed_matrix.pack_signs(W)
-        if is_number:
-            return packed_matrix.PackedMatrix(words, W.shape, W.dtype)
+        words, are_numbers = sign_bits(W)
+        if are_numbers:
+            return SignMatrix(words, W.shape, W.dtype)
     return Matrix(binarize(W), dot)
 
 
