@@ -165,7 +165,7 @@ def sqrt_half(dtype):
 
 
 def ap2(x):
-    """Returns the power of two nearest each value by its logarithm, and sign.
+    """Returns each value's nearest power of two, by logarithm, with its sign.
 
     ``y = sign(x) 2^round(log2 |x|)``: the switch between two powers lies at
     sqrt(2) times the smaller one. 0 stays 0; so do infinity and NaN.
