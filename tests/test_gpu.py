@@ -100,8 +100,8 @@ def marked(tmp_path_factory):
     return on_stand_in(
         tmp_path_factory.mktemp('marked') / 'report', '-m', 'pytest', '-m',
         'gpu', '-p', 'no:cacheprovider', 'tests/test_gpu.py',
-        'tests/kernels/test_kernels.py',
-        'tests/kernels/test_kernels_packed.py', 'tests/layers/test_dropout.py')
+        'tests/kernels/test_cupy_kernels.py',
+        'tests/kernels/test_cupy_bits.py', 'tests/layers/test_dropout.py')
 
 
 @needs_compiler
