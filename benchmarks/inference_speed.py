@@ -272,7 +272,7 @@ def make_register_loop():
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from kernels import vector_intrinsics as vectors
+    from kernels.compiled import vector_intrinsics as vectors
 
     # Chains of counts of counts: independent of each other, no additions.
     n_chains = 8
@@ -280,14 +280,14 @@ def make_register_loop():
     @intrinsic
     def count(typingctx, n, memory):
         def codegen(context, builder, signature, args):
-            data = vectors._address(
+            data = vectors.address_of(
                 context, builder, signature.args[1], args[1],
-                vectors._int(0), vectors._VECTOR)
-            chains = [cgutils.alloca_once_value(builder, vectors._load(
-                builder, data, vectors._int(i))) for i in range(n_chains)]
+                vectors.int64(0), vectors.VECTOR)
+            chains = [cgutils.alloca_once_value(builder, vectors.load(
+                builder, data, vectors.int64(i))) for i in range(n_chains)]
             with cgutils.for_range(builder, args[0]):
                 for chain in chains:
-                    builder.store(vectors._popcount(
+                    builder.store(vectors.count_bits(
                         builder, builder.load(chain)), chain)
             for i, chain in enumerate(chains):
                 builder.store(builder.load(chain), builder.gep(
@@ -298,7 +298,7 @@ def make_register_loop():
 
     @numba.njit(nogil=True)
     def loop(n_words):
-        memory = numpy.full(vectors._LANES * n_chains, -1, numpy.int64)
+        memory = numpy.full(vectors.LANES * n_chains, -1, numpy.int64)
         count(n_words // memory.size, memory)
         return memory[0]
 

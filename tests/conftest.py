@@ -53,18 +53,37 @@ def some_threads(request, monkeypatch):
                 module, 'n_own', lambda work, least: request.param)
 
 
-@pytest.fixture(scope='session')
-def host_cupy_kernels():
-    """The module cupy_kernels, run on the CPU, and its cupy."""
+def run_in_stand_in(name, **imported):
+    """Runs a module of kernels/ anew, with the stand-in in CuPy's place.
+
+    Args:
+        name (str): Name of the module.
+        imported (dict): What it imports of kernels/ that has been run so.
+
+    """
     if host_cupy.COMPILER is None:
         pytest.skip('needs a C++ compiler')
     spec = importlib.util.spec_from_file_location(
-        'host_cupy_kernels',
-        os.path.join(os.path.dirname(kernels.__file__), 'cupy_kernels.py'))
+        f'host_{name}',
+        os.path.join(os.path.dirname(kernels.__file__), f'{name}.py'))
     module = importlib.util.module_from_spec(spec)
-    with host_cupy.installed():
+    with host_cupy.installed(), pytest.MonkeyPatch.context() as patch:
+        for key, value in imported.items():
+            patch.setitem(sys.modules, f'kernels.{key}', value)
         spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope='session')
+def host_cupy_bits():
+    """The module cupy_bits, run on the CPU, and its cupy."""
+    return run_in_stand_in('cupy_bits')
+
+
+@pytest.fixture(scope='session')
+def host_cupy_kernels(host_cupy_bits):
+    """The module cupy_kernels, run on the CPU, and its cupy."""
+    return run_in_stand_in('cupy_kernels', cupy_bits=host_cupy_bits)
 
 
 @pytest.fixture

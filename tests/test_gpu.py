@@ -100,8 +100,8 @@ def marked(tmp_path_factory):
     return on_stand_in(
         tmp_path_factory.mktemp('marked') / 'report', '-m', 'pytest', '-m',
         'gpu', '-p', 'no:cacheprovider', 'tests/test_gpu.py',
-        'tests/kernels/test_kernels.py',
-        'tests/kernels/test_kernels_packed.py', 'tests/layers/test_dropout.py')
+        'tests/kernels/test_cupy_kernels.py',
+        'tests/kernels/test_cupy_bits.py', 'tests/layers/test_dropout.py')
 
 
 @needs_compiler
@@ -234,9 +234,11 @@ def test_kernels_of_chainer_and_of_this_project_are_met(used_kernels):
     names = set(map(name_of, used_kernels))
     assert names >= {'crossent_fwd', 'softmax_crossent_bwd', 'bn_fwd',
                      'bn_bwd', 'update_mean_var', 'adam'}
-    source = (ROOT / 'kernels' / 'cupy_kernels.py').read_text()
+    paths = sorted((ROOT / 'kernels').rglob('cupy_*.py'))
+    assert len(paths) == 2
+    source = ''.join(path.read_text() for path in paths)
     ours = set(re.findall(r"(?:'|void )(quantized_net_\w+)", source))
-    assert len(ours) >= 11
+    assert len(ours) >= 17
     assert ours <= names
 
 
