@@ -38,7 +38,7 @@ def arrays(dataset):
 
 
 def layer_sizes(args):
-    """Returns the number of pixels, of each layer's units and of classes."""
+    """Returns the widths of the network: its pixels, units and classes."""
     return [784] + [args.unit] * args.layers + [10]
 
 
