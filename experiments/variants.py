@@ -8,7 +8,8 @@ import argparse
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+if __name__ == '__main__':
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import chainer_compat  # noqa: F401  (before chainer)
 from chainer.datasets import TupleDataset
