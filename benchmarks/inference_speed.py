@@ -75,7 +75,8 @@ def start(arrays):
     started = {}
     for name in CONTENDERS:
         connection, there = context.Pipe()
-        process = context.Process(target=work, args=(there, name, arrays))
+        process = context.Process(
+            target=work, args=(there, name, arrays), daemon=True)
         process.start()
         there.close()
         started[name] = process, connection
