@@ -29,7 +29,7 @@ from tests.helpers import ROOT, host_cupy, program_files, write_idx
 from weight_clip import WeightClip
 
 
-STAND_IN = ROOT / 'tests' / 'helpers' / 'host_cupy.py'
+STAND_IN = ROOT / 'tests' / 'helpers' / 'host_cupy'
 
 needs_compiler = pytest.mark.skipif(
     host_cupy.COMPILER is None, reason='needs a C++ compiler')
