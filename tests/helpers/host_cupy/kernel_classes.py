@@ -93,7 +93,7 @@ class ElementwiseKernel:
         given = args[n_in:]
         types = _decide_types(self.ins + self.outs[:len(given)], args)
         report.launched(
-            'elementwise', self.definition, types,
+            'elementwise', self.name, self.definition, types,
             [_ndim(arg) for arg in args], self.options, self.preamble)
         arrays = [numpy.asarray(unwrap(arg), p.dtype(types))
                   for p, arg in zip(self.ins, args)]
@@ -132,6 +132,7 @@ class ReductionKernel:
                  options=(), preamble=''):
         self.definition = (in_params, out_params, map_expr, reduce_expr,
                            post_map_expr, identity, name, reduce_type)
+        self.name = name
         self.ins, (self.out,) = _parameters(in_params), _parameters(out_params)
         self.reduce_type, self.options = reduce_type, options
         self.preamble = preamble
@@ -173,7 +174,7 @@ class ReductionKernel:
     def __call__(self, *args, axis=None, keepdims=False):
         types = _decide_types(self.ins, args)
         report.launched(
-            'reduction', self.definition, types,
+            'reduction', self.name, self.definition, types,
             [_ndim(arg) for arg in args], self.options, self.preamble)
         arrays = [numpy.asarray(unwrap(arg), p.dtype(types))
                   for p, arg in zip(self.ins, args)]
@@ -217,7 +218,7 @@ class RawKernel:
         ''').launch
 
     def __call__(self, grid, block, args):
-        report.launched('raw', (self.code, self.name), {}, [], self.options)
+        report.launched('raw', self.name, self.code, {}, [], self.options)
 
         def convert(arg):
             if isinstance(arg, ndarray):

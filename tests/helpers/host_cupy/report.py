@@ -13,10 +13,10 @@ methods = set()  # of its arrays
 copies = collections.Counter()  # by the line that asked for it
 
 
-def launched(kind, definition, types, ndims, options, preamble=''):
+def launched(kind, name, definition, types, ndims, options, preamble=''):
     """Notes a kernel and the types that it is launched with."""
-    entry = {'kind': kind, 'definition': definition, 'ndims': ndims,
-             'types': {k: v.name for k, v in types.items()},
+    entry = {'kind': kind, 'name': name, 'definition': definition,
+             'types': {k: v.name for k, v in types.items()}, 'ndims': ndims,
              'options': list(options), 'preamble': preamble}
     kernels[json.dumps(entry, sort_keys=True)] = entry
 
