@@ -79,7 +79,7 @@ def rewrite(path, change):
     (lambda b: b[:4] + struct.pack('>I', 8) + b[8:], 'but holds more'),
 ])
 @pytest.mark.parametrize('compressed', [False, True])
-def test_a_file_that_is_not_what_it_says_is_named(
+def test_a_file_that_does_not_fit_its_header_is_named(
         folder, name, change, message, compressed):
     rewrite(folder / name, change)
     if compressed:
@@ -161,7 +161,8 @@ def test_the_programs_train_and_predict_on_any_data(folder):
     ('predict_mnist.py', ['x', '--data', '.', '--image', 'y'],
      '--image takes digits of MNIST'),
 ])
-def test_bad_arguments_are_one_line(folder, program, arguments, message):
+def test_bad_arguments_are_refused_in_one_line(
+        folder, program, arguments, message):
     process = run(program, *arguments, cwd=folder)
     assert process.returncode == 2
     line, = process.stderr.splitlines()
@@ -177,7 +178,7 @@ def test_a_net_of_another_size_is_refused(folder):
         'makes 3 classes of 12 values, not the 10 of the 784 pixels of MNIST')
 
 
-def test_summary_is_that_of_the_data(folder):
+def test_the_summary_has_the_sizes_of_the_data(folder):
     process = run('train_mnist.py', '--data', '.', '--unit', 8, '--summary',
                   cwd=folder)
     assert '(-1, 3)' in process.stdout

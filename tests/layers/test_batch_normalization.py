@@ -62,7 +62,7 @@ def test_a_batch_of_vectors_takes_the_fused_path(random, monkeypatch):
 @pytest.mark.parametrize('case', [
     'evaluation', 'finetune', 'float16', 'images', 'no gamma', 'no beta',
     'axis'])
-def test_all_else_is_chainers(case, random):
+def test_other_batches_and_options_are_left_to_chainer(case, random):
     kwargs = {'no gamma': {'use_gamma': False},
               'no beta': {'use_beta': False}, 'axis': {'axis': (0, 2)}}
     x, gy = batch(random)

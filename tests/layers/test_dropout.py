@@ -39,13 +39,13 @@ def test_in_evaluation_nothing_is_dropped_or_drawn():
 
 
 @pytest.mark.parametrize('ratio', [-.1, 1, 1.5, numpy.nan])
-def test_a_ratio_that_is_none_is_refused(ratio):
+def test_a_ratio_below_zero_or_from_one_on_is_refused(ratio):
     with pytest.raises(ValueError, match='ratio must be in the range'):
         dropout(numpy.ones(8, numpy.float32), ratio)
 
 
 @pytest.mark.parametrize('shape', [(0,), (0, 3), (4, 3, 2)])
-def test_any_shape_and_layout(shape, random):
+def test_any_shape_and_layout_gives_what_its_copy_gives(shape, random):
     x = random.uniform(1, 2, shape).astype(numpy.float32)
     numpy.random.seed(0)
     y = dropout(x, .5).array
