@@ -30,8 +30,9 @@ from system.command_line import integer
 from system.errors import InputError
 from training import (
     array_dataset, divergence, priorities, reports, run_folder, run_state,
-    snapshots, world)
+    snapshots)
 from training.array_iterator import ArrayIterator, send_arrays
+from training.processes import join
 from training.sign_changes import SignChanges
 from training.step_size import StepSize
 from training.stop_on_signal import StopOnSignal
@@ -99,7 +100,7 @@ def main(argv=None):
 
     """
     parser, args = parse_args(argv)
-    with world.join(parser, args) as processes:
+    with join(parser, args) as world:
         settings = choices.settings(args)
         if args.summary:
             print_summary(args, settings)
@@ -111,37 +112,38 @@ def main(argv=None):
         train, evaluated = get_data(args, image_set)
 
         # Model
-        device = get_device(processes.gpu(args.gpu))
+        gpu = world.gpu(args.gpu)
+        device = chainer.get_device('@numpy' if gpu < 0 else f'@cupy:{gpu}')
         device.use()
         set_seed(args.seed, device)
         model = build.make_classifier(settings, *image_set.sizes)
         model.to_device(device)
 
         # Optimizer
-        optimizer = processes.optimizer(build.make_optimizer(settings, model))
+        optimizer = world.optimizer(build.make_optimizer(settings, model))
 
         # Trainer
-        trainer = make_trainer(args, device, optimizer, train, processes)
+        trainer = make_trainer(args, device, optimizer, train, world)
 
         # Extensions
-        add_evaluators(trainer, args, device, model, evaluated, processes)
+        add_evaluators(trainer, args, device, model, evaluated, world)
         add_state(trainer, args, settings, image_set, device, model)
-        for extension in processes.extensions(model):
+        for extension in world.extensions(model):
             trainer.extend(extension)
-        if processes.rank == 0:
+        if world.rank == 0:
             add_reports(trainer, args, evaluated)
 
         # Run
-        with start_from(parser, args, trainer, processes) as (snapshot, moved):
+        with start_from(parser, args, trainer, world) as (snapshot, moved):
             if trainer.updater.epoch >= args.epoch:
                 print(f'{snapshot} is at epoch {trainer.updater.epoch} '
                       'already; a larger --epoch goes on from there')
                 return
-            processes.synchronize(trainer)
+            world.synchronize(trainer)
             print_settings(
-                args, device, image_set, processes, snapshot, moved)
-            run(parser, args, image_set, trainer, processes)
-        if args.validation:
+                args, device, image_set, world, snapshot, moved)
+            run(parser, args, image_set, trainer, world)
+        if args.validation and world.rank == 0:
             reports.print_best(trainer.get_extension('LogReport').log)
 
 
@@ -195,11 +197,6 @@ def get_data(args, image_set):
     return train, {'validation': held_out, 'test': test}
 
 
-def get_device(gpu):
-    """Returns Chainer's device of a GPU's id, -1 being the CPU."""
-    return chainer.get_device('@numpy' if gpu < 0 else f'@cupy:{gpu}')
-
-
 def set_seed(seed, device):
     """Seeds NumPy's random numbers, and CuPy's if that is the device's."""
     numpy.random.seed(seed)
@@ -207,36 +204,36 @@ def set_seed(seed, device):
         device.xp.random.seed(seed)
 
 
-def make_trainer(args, device, optimizer, train, processes):
+def make_trainer(args, device, optimizer, train, world):
     """Returns the trainer, which updates the model on batches."""
-    share = processes.scatter(train)
+    share = world.scatter(train)
     # Batch normalization is over the batches of all, the shift-based is not.
     n_together = args.batchsize * (
-        processes.size if args.normalization == 'batch' else 1)
+        world.size if args.normalization == 'batch' else 1)
     if n_together < 2:
         raise InputError('--batchsize must be at least 2, got 1: of a single '
                          'image batch normalization leaves nothing')
     if args.batchsize > len(share):
         raise InputError(
             f'--batchsize must be at most {len(share)}, the number of images '
-            f'of each of {processes.size} processes, got {args.batchsize}')
+            f'of each of {world.size} processes, got {args.batchsize}')
     iterator = ArrayIterator(share.send(device), args.batchsize)
     updater = updaters.StandardUpdater(
         iterator, optimizer, converter=send_arrays, device=device)
     return Trainer(updater, (args.epoch, 'epoch'),
-                   out=processes.out(args.out))
+                   out=world.out(args.out))
 
 
-def add_evaluators(trainer, args, device, model, evaluated, processes):
+def add_evaluators(trainer, args, device, model, evaluated, world):
     """Adds the evaluation of each set at the end of an epoch."""
     # Where a batch's own statistics count, it is of the training's size.
     batchsize = (args.batchsize if args.evaluation == 'batch'
                  else EVALUATION_BATCHSIZE)
     for name, dataset in evaluated.items():
         iterator = ArrayIterator(
-            processes.share(dataset).send(device), batchsize,
+            world.share(dataset).send(device), batchsize,
             repeat=False, shuffle=False)
-        trainer.extend(processes.evaluator(
+        trainer.extend(world.evaluator(
             iterator, model, converter=send_arrays, device=device), name=name)
 
 
@@ -279,15 +276,13 @@ def add_reports(trainer, args, evaluated):
 
 
 @contextlib.contextmanager
-def start_from(parser, args, trainer, processes):
+def start_from(parser, args, trainer, world):
     """Brings the trainer to the start of the run, in a folder of its own.
 
-    Yields:
-        tuple: The snapshot that the run goes on from, and the new name of an
-        earlier run's folder; ``None`` where there is none.
-
+    Yields the snapshot that the run goes on from, and the new name of an
+    earlier run's folder; ``None`` where there is none.
     """
-    if processes.rank:
+    if world.rank:
         yield None, None  # It gets its state from rank 0.
         return
     snapshot = args.resume
@@ -309,7 +304,7 @@ def start_from(parser, args, trainer, processes):
         yield snapshot, moved
 
 
-def print_settings(args, device, image_set, processes, snapshot, moved):
+def print_settings(args, device, image_set, world, snapshot, moved):
     """Prints what the program is about to do."""
     print(f'GPU: {args.gpu}')
     if args.data:
@@ -318,8 +313,8 @@ def print_settings(args, device, image_set, processes, snapshot, moved):
     print(f'# unit: {args.unit}')
     print(f'# Minibatch-size: {args.batchsize}')
     if args.mpi:
-        print(f'# processes: {processes.size}, '
-              f'{processes.size * args.batchsize} images in an iteration')
+        print(f'# processes: {world.size}, '
+              f'{world.size * args.batchsize} images in an iteration')
     print(f'# epoch: {args.epoch}')
     if args.recipe != 'binarized':
         print(f'# recipe: {args.recipe}')
@@ -333,9 +328,9 @@ def print_settings(args, device, image_set, processes, snapshot, moved):
     print('', flush=True)
 
 
-def run(parser, args, image_set, trainer, processes):
+def run(parser, args, image_set, trainer, world):
     """Trains, until the last epoch, a signal, or a value that is no number."""
-    if processes.rank == 0:
+    if world.rank == 0:
         text = json.dumps(
             {**vars(args), 'training_set': image_set.checksum}, indent=4)
         files.write(os.path.join(args.out, 'args.json'),
@@ -343,7 +338,7 @@ def run(parser, args, image_set, trainer, processes):
     try:
         with interruption.remembered_signals() as received, (
                 kernels.own_cores()):
-            trainer.extend(StopOnSignal(received, snapshots.save, processes))
+            trainer.extend(StopOnSignal(received, snapshots.save, world))
             trainer.run(show_loop_exception_msg=False)
     except divergence.DivergenceError as e:
         newest = next(iter(snapshot_file.find(args.out)), 'none')

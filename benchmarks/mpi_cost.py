@@ -21,9 +21,10 @@ import kernels
 import train_mnist
 from recipes import build, choices
 from system.command_line import ArgumentParser, integer
-from training import multi_node, world
+from training import multi_node
 from training.array_dataset import ArrayDataset
 from training.array_iterator import ArrayIterator, send_arrays
+from training.processes import join
 
 
 class Timed:
@@ -41,22 +42,22 @@ class Timed:
             self.calls += 1
 
 
-def measure(processes, batchsize, unit, steps):
+def measure(world, batchsize, unit, steps):
     """Prints the time and the bytes of a process's step, on random images."""
     settings = choices.settings(train_mnist.parse_args(
         ['--unit', str(unit)])[1])
     model = build.make_classifier(settings, 784, 10)
-    random = numpy.random.RandomState(processes.rank)
+    random = numpy.random.RandomState(world.rank)
     x = random.rand(20 * batchsize, 784).astype(numpy.float32)
     t = random.randint(0, 10, len(x)).astype(numpy.int32)
     updater = StandardUpdater(
         ArrayIterator(ArrayDataset(x, t), batchsize),
-        processes.optimizer(build.make_optimizer(settings, model)),
+        world.optimizer(build.make_optimizer(settings, model)),
         converter=send_arrays)
     trainer = Trainer(updater, (1, 'epoch'))
-    processes.synchronize(trainer)
-    gradients = processes.communicator.multi_node_mean_grad = Timed(
-        processes.communicator.multi_node_mean_grad)
+    world.synchronize(trainer)
+    gradients = world.communicator.multi_node_mean_grad = Timed(
+        world.communicator.multi_node_mean_grad)
     statistics = Timed(multi_node._MultiNodeImpl._mean)
     multi_node._MultiNodeImpl._mean = (
         lambda self, *arrays: statistics(self, *arrays))
@@ -73,7 +74,7 @@ def measure(processes, batchsize, unit, steps):
     # Forward and backward, two arrays of doubles each.
     n_bytes += sum(2 * 2 * 8 * link.gamma.size for link in model.links()
                    if hasattr(link, 'impl_selector'))
-    print(f'{processes.size} processes, {batchsize} images each: '
+    print(f'{world.size} processes, {batchsize} images each: '
           f'{1e3 * seconds / steps:.2f} ms a step, '
           f'{1e3 * (gradients.seconds + statistics.seconds) / steps:.2f} ms '
           f'of it for communication and waiting, {n_bytes:,} bytes in '
@@ -90,8 +91,8 @@ def main():
     parser.add_argument('--steps', type=integer(1), default=100)
     args = parser.parse_args()
     args.mpi, args.gpu = True, -1
-    with world.join(parser, args) as processes:
-        measure(processes, args.batchsize, args.unit, args.steps)
+    with join(parser, args) as world:
+        measure(world, args.batchsize, args.unit, args.steps)
 
 
 if __name__ == '__main__':
