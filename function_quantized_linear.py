@@ -106,6 +106,9 @@ def quantized_linear(x, W, b=None, n_batch_axes=1, quantizer=_BINARY,
                      gradient_quantizer=None):
     """Linear function with quantized weights.
 
+    It takes the arguments of :func:`chainer.functions.linear` and two more,
+    and empty batches of any number of axes.
+
     Forward, with x and b as they come:
 
     .. math:: y = x W_q^T + b;

@@ -8,11 +8,16 @@ from data import sets
 class ArrayDataset(datasets.TupleDataset):
     """Dataset whose examples are the rows of arrays, e.g. (image, label).
 
-    A :class:`chainer.datasets.TupleDataset` made of arrays alone, so that all
-    rows can be taken, sent and computed with at once.
+    A :class:`chainer.datasets.TupleDataset` made of arrays alone, where
+    Chainer's takes any sequences, so that all rows can be taken, sent and
+    computed with at once.
 
     Args:
         arrays (:ref:`ndarray`): Arrays of one length.
+
+    Raises:
+        TypeError: If one of them is no array.
+        ValueError: If there are none, or their lengths differ.
 
     Attributes:
         arrays (tuple of :ref:`ndarray`): The same.
@@ -30,6 +35,10 @@ class ArrayDataset(datasets.TupleDataset):
     """
 
     def __init__(self, *arrays):
+        for array in arrays:
+            if not hasattr(array, 'dtype'):
+                raise TypeError('an ArrayDataset is made of arrays, '
+                                f'got {type(array).__name__}')
         super().__init__(*arrays)
         self.arrays = arrays
 
@@ -45,8 +54,8 @@ class ArrayDataset(datasets.TupleDataset):
 def get_mnist():
     """Returns the MNIST data that lies in the project.
 
-    The examples of :func:`chainer.datasets.get_mnist`, bit for bit, without
-    its download.
+    The examples of :func:`chainer.datasets.get_mnist` with its default
+    arguments, of which it takes none, bit for bit and without the download.
 
     Returns:
         tuple of ArrayDataset: Training set and test set; see

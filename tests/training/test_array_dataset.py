@@ -115,3 +115,28 @@ def test_split_gives_the_first_examples_and_the_others():
     first, others = array_dataset.split(data, 3)
     assert list(first) == [(0, 5), (1, 6), (2, 7)]
     assert list(others) == [(3, 8), (4, 9)]
+
+
+def test_a_part_that_is_no_array_is_refused():
+    with pytest.raises(TypeError, match='is made of arrays, got list'):
+        array_dataset.ArrayDataset(numpy.arange(2), [1, 2])
+
+
+@pytest.mark.parametrize('arrays', [(), (numpy.ones(2), numpy.ones(3))])
+def test_no_arrays_and_other_lengths_are_refused_as_by_tuple_dataset(arrays):
+    messages = []
+    for cls in array_dataset.ArrayDataset, chainer.datasets.TupleDataset:
+        with pytest.raises(ValueError) as info:  # noqa: PT011 (Chainer's text)
+            cls(*arrays)
+        messages.append(str(info.value))
+    assert messages[0] == messages[1]
+
+
+def test_examples_are_those_of_tuple_dataset(random):
+    arrays = random.standard_normal((5, 3)), numpy.arange(5)
+    ours = array_dataset.ArrayDataset(*arrays)
+    chainers = chainer.datasets.TupleDataset(*arrays)
+    for index in 0, -1, slice(2), slice(0, 0), slice(None, None, -2):
+        assert str(ours[index]) == str(chainers[index])
+    with pytest.raises(IndexError):
+        ours[5]
