@@ -2,7 +2,7 @@
 
 Import this module before Chainer, in every module that imports Chainer::
 
-    import chainer_compat  # noqa: F401  (adds what chainer lacks)
+    import chainer_compat
     import chainer
 
 Chainer's last release is of January 2022; since then NumPy and setuptools

@@ -1,6 +1,6 @@
 import functools
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer.functions as F
 from chainer import function_node
 from chainer import utils

@@ -16,7 +16,7 @@ import functools
 import json
 import shutil
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer
 from chainer.training import Trainer, extensions, updaters
 import numpy

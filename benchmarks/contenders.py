@@ -98,7 +98,7 @@ def make_numpy(arrays):
 
 def make_chainer(arrays):
     """Returns the prediction of Chainer's own links."""
-    import chainer_compat  # noqa: F401  (makes Chainer importable)
+    import chainer_compat
     import chainer
     import chainer.links as L
 

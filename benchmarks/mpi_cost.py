@@ -12,7 +12,7 @@ import time
 if __name__ == '__main__':
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 from chainer.training import Trainer
 from chainer.training.updaters import StandardUpdater
 import numpy

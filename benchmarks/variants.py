@@ -12,7 +12,7 @@ has
 """
 import contextlib
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import chainer.functions as F
 import chainer.links as L

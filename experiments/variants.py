@@ -11,7 +11,7 @@ import sys
 if __name__ == '__main__':
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import qst
 import quantizers
 import train_mnist

@@ -1,6 +1,6 @@
 import numbers
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer
 import chainer.functions as F
 from chainer import function_node

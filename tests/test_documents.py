@@ -2,7 +2,7 @@ import doctest
 import re
 import shlex
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import numpy
 import pytest
 

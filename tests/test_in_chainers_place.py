@@ -5,7 +5,7 @@ import inspect
 import pickle
 import re
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import chainer.functions as F
 import chainer.links as L

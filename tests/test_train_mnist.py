@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import numpy
 import pytest
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 import traceback
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 from chainer import serializers
 from chainer.functions.normalization import batch_normalization
 from chainer.training import extension

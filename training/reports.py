@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 from chainer import Variable
 from chainer import computational_graph
 from chainer import configuration

@@ -1,7 +1,7 @@
 """Extensions that keep in snapshots what Chainer's trainer does not."""
 import json
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer
 from chainer.training import extension
 import numpy

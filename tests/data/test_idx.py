@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import numpy
 import pytest
 

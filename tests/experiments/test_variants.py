@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import numpy
 import pytest

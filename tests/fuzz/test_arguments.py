@@ -3,7 +3,7 @@ import io
 import os
 import sys
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import hypothesis
 import pytest
 from hypothesis import strategies as st

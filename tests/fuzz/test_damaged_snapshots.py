@@ -6,7 +6,7 @@ import struct
 import zipfile
 import zlib
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import hypothesis
 import numpy
 import pytest

@@ -6,7 +6,7 @@ batches of 40.
 import argparse
 import sys
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import numpy
 from chainer.training import Trainer, updaters
 

@@ -17,7 +17,7 @@ from system import interruption  # (as the program does)
 
 interruption.quit_on_signal()
 
-import chainer_compat  # noqa: E402, F401  (before chainer)
+import chainer_compat  # noqa: E402
 
 import train_mnist  # noqa: E402
 from data import mnist, sets  # noqa: E402

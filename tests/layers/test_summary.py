@@ -48,7 +48,7 @@ def test_all_lines_of_a_table_are_of_one_length():
 
 
 def test_parameters_are_those_of_the_net():
-    import chainer_compat  # noqa: F401  (before chainer)
+    import chainer_compat
 
     from net import MnistMLP
     net = MnistMLP(784, 30, 10)

@@ -1,6 +1,6 @@
 import warnings
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import numpy
 import pytest

@@ -4,7 +4,7 @@ import re
 import shutil
 import struct
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import numpy
 import pytest

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import numpy
 import pytest
 

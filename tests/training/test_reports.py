@@ -3,7 +3,7 @@ import json
 import re
 import types
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import chainer.links as L
 import numpy
