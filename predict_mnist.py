@@ -32,7 +32,8 @@ _RUNS, _SECONDS = 5, 2
 
 
 def parse_args(argv=None):
-    parser = command_line.ArgumentParser(description=__doc__)
+    parser = command_line.ArgumentParser(
+        'predict_mnist.py', description=__doc__)
     parser.add_argument('model', metavar='MODEL',
                         help='snapshot of train_mnist.py, or a file that '
                              '--export has written')

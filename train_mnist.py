@@ -47,12 +47,13 @@ PROGRESS_COLUMNS = 72
 
 def parse_args(argv=None):
     # The recipe is read first: the defaults of the others are its own.
-    first = command_line.ArgumentParser(add_help=False, allow_abbrev=False)
+    first = command_line.ArgumentParser(
+        'train_mnist.py', add_help=False, allow_abbrev=False)
     choices.add_recipe(first)
     defaults = choices.RECIPES[first.parse_known_args(argv)[0].recipe]
 
     parser = command_line.ArgumentParser(
-        description=__doc__, allow_abbrev=False,
+        'train_mnist.py', description=__doc__, allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
                         metavar='ID',

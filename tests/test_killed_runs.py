@@ -105,7 +105,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_keeps_its_files(tmp_path):
                   preexec_fn=lambda: resource.setrlimit(
                       resource.RLIMIT_FSIZE, (size // 2, size)))
     assert (process.returncode, process.stderr) == (2, (
-        'small_run.py: error: cannot write result/snapshot_iter_19: '
+        'train_mnist.py: error: cannot write result/snapshot_iter_19: '
         'File too large\n'))
     assert names(tmp_path / 'result') == sorted(before)
     path = tmp_path / 'result' / 'snapshot_iter_10'
@@ -120,7 +120,7 @@ def test_a_full_standard_output_ends_a_run_in_one_line(tmp_path):
             torture.command('never', *ARGUMENTS), cwd=tmp_path, stdout=full,
             stderr=subprocess.PIPE, text=True, timeout=60)
     assert (process.returncode, process.stderr) == (
-        2, 'small_run.py: error: cannot write the output: No space left on '
+        2, 'train_mnist.py: error: cannot write the output: No space left on '
         'device\n')
 
 
@@ -131,7 +131,7 @@ def test_a_damaged_snapshot_is_named_and_the_one_before_it_used(
     path.write_bytes(path.read_bytes()[:-1000])
     process = run(tmp_path, '--epoch', 2, '--autoload')
     line, = process.stderr.splitlines()
-    assert line.startswith('small_run.py: warning: result/snapshot_iter_19 ')
+    assert line.startswith('train_mnist.py: warning: result/snapshot_iter_19 ')
     assert process.returncode == 0
     assert list(torture.differences(finished, tmp_path / 'result')) == []
 
@@ -162,8 +162,8 @@ def make_trainer(*args):
     return trainer
 train_mnist.make_trainer = make_trainer""", *ARGUMENTS)
     assert (process.returncode, process.stderr) == (2, (
-        '-c: error: the run diverged at iteration 15: the first layer '
-        'affected is l2/W; the last good snapshot: '
+        'train_mnist.py: error: the run diverged at iteration 15: the first '
+        'layer affected is l2/W; the last good snapshot: '
         'result/snapshot_iter_10\n'))
     assert snapshot_file.read(str(tmp_path / 'result' / 'snapshot_iter_10'))
 

@@ -164,8 +164,6 @@ def test_bad_arguments_end_all_with_one_line(folder, arguments, message):
 
 
 FAILING = '''
-import sys
-sys.argv[0] = 'train_mnist.py'
 import chainer_compat, train_mnist
 from mpi4py import MPI
 from training.array_iterator import ArrayIterator
