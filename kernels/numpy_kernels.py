@@ -362,6 +362,5 @@ def shift_adamax(param, grad, m, v, step, beta1, beta2,
     numpy.maximum(v, numpy.abs(grad), out=v)
     is_zero = v < numpy.finfo(v.dtype).tiny
     inverse = ap2(one / numpy.where(is_zero, one, v))
-    inverse[is_zero] = 0
-    param -= m * inverse * step
+    param -= m * numpy.where(is_zero, param.dtype.type(0), inverse) * step
     numpy.clip(param, lower, upper, out=param)

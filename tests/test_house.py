@@ -28,7 +28,7 @@ ORDER = [
 # shrink, and who brings one below it takes it out here.
 LONGEST = 350
 LONGER = {
-    'kernels/numpy_kernels.py': 367,
+    'kernels/numpy_kernels.py': 366,
 }
 
 
