@@ -2,7 +2,7 @@
 
 Import this module before Chainer, in every module that imports Chainer::
 
-    import chainer_compat  # noqa: F401  (adds what chainer lacks)
+    import chainer_compat
     import chainer
 
 Chainer's last release is of January 2022; since then NumPy and setuptools
@@ -13,8 +13,9 @@ to other code afterwards, a module named ``pkg_resources`` least of all. Where
 Chainer is served as it is (Python 3.9, NumPy 1.23, the setuptools that comes
 with it), nothing is done at all.
 
-A Chainer that is not of version 7.8 is warned of: neither the shims nor
-:data:`PRIVATE_NAMES` are those of another one.
+A Chainer that is not of version 7.8 is warned of: the shims are not those of
+another one, nor are the names, private to Chainer, that this project uses all
+the same (tests/test_chainer_private.py lists them).
 
 It makes no difference where Chainer is from, an index or a checkout of its
 repository. Importing this module twice, or after Chainer, is harmless.
@@ -30,36 +31,6 @@ import types
 import warnings
 
 import numpy
-
-# All that this project uses of Chainer and is private there, by the module of
-# this project. What follows a class is an attribute of its instances.
-PRIVATE_NAMES = {
-    'function_quantized_linear': ['chainer.utils.type_check._argname'],
-    'layers.batch_normalization': [
-        'chainer.functions.normalization.batch_normalization._impl_selector'],
-    'layers.shift_batch_normalization': [
-        'chainer.utils.type_check._argname'],
-    'optimizers.fused_clip': [
-        'chainer.GradientMethod._hookable',
-        'chainer.optimizer._OptimizerHookable._post_update_hooks',
-        'chainer.UpdateRule._hookable',
-        'chainer.optimizer._Hookable._post_update_hooks'],
-    'qst': ['chainer.utils.type_check._argname'],
-    'training.array_iterator': [
-        'chainer.iterators._statemachine',
-        'chainer.iterators.SerialIterator._previous_epoch_detail',
-        'chainer.iterators.SerialIterator._state'],
-    'training.divergence': [
-        'chainer.Link._params', 'chainer.Link._persistent',
-        'chainer.Chain._children'],
-    'training.multi_node': [
-        'chainer.training.Trainer._extensions',
-        'chainermn.functions.batch_normalization._NcclImpl'],
-    'training.reports': [
-        'chainer.training.extensions.LogReport._summary',
-        'chainer.DictSummary._summaries', 'chainer.reporter.Summary._n'],
-    'training.snapshots': ['chainer.UpdateRule._init_states'],
-}
 
 
 def _fails(error, action):

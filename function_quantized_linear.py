@@ -1,6 +1,6 @@
 import functools
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer.functions as F
 from chainer import function_node
 from chainer import utils
@@ -105,6 +105,9 @@ class QuantizedLinearGrad(function_node.FunctionNode):
 def quantized_linear(x, W, b=None, n_batch_axes=1, quantizer=_BINARY,
                      gradient_quantizer=None):
     """Linear function with quantized weights.
+
+    It takes the arguments of :func:`chainer.functions.linear` and two more,
+    and empty batches of any number of axes.
 
     Forward, with x and b as they come:
 

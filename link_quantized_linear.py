@@ -1,4 +1,4 @@
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer.links as L
 from chainer import utils
 

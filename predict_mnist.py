@@ -12,11 +12,12 @@ if __name__ == '__main__':
 
 import statistics
 import time
+import typing
 
 import numpy
 
 import kernels
-from data import digit_image, idx, mnist
+from data import digit_image, mnist, sets
 from layers import summary
 from prediction import packed_file
 from prediction.packed_net import PackedMLP
@@ -31,7 +32,8 @@ _RUNS, _SECONDS = 5, 2
 
 
 def parse_args(argv=None):
-    parser = command_line.ArgumentParser(description=__doc__)
+    parser = command_line.ArgumentParser(
+        'predict_mnist.py', description=__doc__)
     parser.add_argument('model', metavar='MODEL',
                         help='snapshot of train_mnist.py, or a file that '
                              '--export has written')
@@ -69,25 +71,33 @@ def get_module(gpu):
     return cupy
 
 
-def read_model(path):
-    """Returns the packed net, that of Chainer, and whether it is an export.
+class Model(typing.NamedTuple):
+    """What a model file holds."""
 
-    The packed net is ``None`` where the net is not binary, Chainer's where
-    the file is an export or Chainer is not installed.
-    """
+    packed: object  # PackedMLP, or None where the net is not binary
+    chainer: object  # ChainerNet, or None of an export or without Chainer
+    is_export: bool
+    training_set: object  # checksum, or None where it is not known
+
+
+def read_model(path):
+    """Returns the model in a file, a snapshot or an export."""
     with NpzReader(path) as npz:
         if packed_file.is_export(npz):
-            return PackedMLP(*packed_file.read(npz)), None, True
+            packed = PackedMLP(*packed_file.read(npz))
+            return Model(packed, None, True, packed.training_set)
         if not snapshot_file.holds_net(npz):
             raise InputError(f'{path} is neither a snapshot of train_mnist.py '
                              'nor a file of --export')
         arrays = snapshot_file.read_net(npz)
         settings = snapshot_file.read_settings(npz)
+    training_set = settings.get('training_set')
     try:
         settings = choices.check(settings)
         reason = choices.why_not_binary(settings)
         packed = None if reason else PackedMLP.from_arrays(
-            arrays, settings['normalization_eps'], settings['input_range'])
+            arrays, settings['normalization_eps'], settings['input_range'],
+            training_set)
     except InputError as e:
         raise InputError(f'{path} cannot be packed: {e}') from e
     try:
@@ -97,13 +107,31 @@ def read_model(path):
             raise InputError(f'{path} cannot be packed: {reason}; and '
                              f'Chainer cannot be imported: {e}') from e
         print(f'Chainer net: not compared, {e}')
-        return packed, None, False
+        return Model(packed, None, False, training_set)
     if reason:
         print(f'not packed: {reason}')
     try:
-        return packed, ChainerNet(arrays, settings), False
+        return Model(
+            packed, ChainerNet(arrays, settings), False, training_set)
     except InputError as e:
         raise InputError(f'{path} is no snapshot of a run: {e}') from e
+
+
+class Data(typing.NamedTuple):
+    """What a model is tried on."""
+
+    name: str
+    sizes: tuple  # pixels of an image, number of classes
+    checksum: str  # of the training set
+    test: object  # images and labels, or None where they are not read yet
+
+
+def read_data(folder):
+    """Returns the data set in a folder, or MNIST, whose images may wait."""
+    if folder is None:
+        return Data('MNIST', (784, 10), mnist.CHECKSUM, None)
+    image_set = sets.read(folder)
+    return Data(folder, image_set.sizes, image_set.checksum, image_set.test)
 
 
 def images_per_second(predict, x):
@@ -137,14 +165,18 @@ def to_numpy(array):
 
 
 def export(net, path):
+    """Writes the packed net, but never over a snapshot."""
+    if os.path.isfile(path):
+        try:
+            with NpzReader(path) as npz:
+                is_snapshot = snapshot_file.holds_net(npz)
+        except InputError:
+            is_snapshot = False
+        if is_snapshot:
+            raise InputError(f'{path} is a snapshot, which --export does not '
+                             'replace; choose another file')
     net.save(path)
     print(f'exported: {path}, {os.path.getsize(path):,} bytes')
-
-
-def read_idx(folder):
-    """Returns the test set in a folder, and the number of classes."""
-    (_, t), (x, labels) = idx.read_both(folder)
-    return (x.reshape(len(x), -1), labels), int(t.max()) + 1
 
 
 def evaluate(packed, chainer_net, xp, report, x, labels):
@@ -183,39 +215,41 @@ def evaluate(packed, chainer_net, xp, report, x, labels):
             print(f'drawn: {path}')
 
 
-def run(args):
+def run(args, warn):
     xp = get_module(args.gpu)
     pixels = [digit_image.read(path) for path in args.image]
     if args.report:
         command_line.check_matplotlib('--report')
         command_line.make_folder(args.report, '--report')
-    packed, chainer_net, is_export = read_model(args.model)
-    net = packed or chainer_net
+    model = read_model(args.model)
+    packed, net = model.packed, model.packed or model.chainer
     if args.summary:
-        print(summary.table(net.sizes) if packed else chainer_net.summary())
+        print(summary.table(net.sizes) if packed else net.summary())
         return
-    n_in, n_classes, name, test = 784, 10, 'MNIST', None
-    if args.data:
-        test, n_classes = read_idx(args.data)
-        n_in, name = test[0].shape[1], args.data
-    if (net.sizes[0], net.sizes[-1]) != (n_in, n_classes):
+    data = read_data(args.data)
+    if (net.sizes[0], net.sizes[-1]) != data.sizes:
         raise InputError(
             f'{args.model} makes {net.sizes[-1]} classes of {net.sizes[0]} '
-            f'values, not the {n_classes} of the {n_in} pixels of {name}')
+            f'values, not the {data.sizes[1]} of the {data.sizes[0]} pixels '
+            f'of {data.name}')
     if args.export:
         if not packed:
             raise InputError(f'{args.model} cannot be packed')
         export(packed, args.export)
+    if model.training_set not in (None, data.checksum):
+        warn(f'{args.model} was trained on another data set than {data.name}: '
+             f'the checksum of its training set is {model.training_set}, not '
+             f'{data.checksum}')
     if packed:
         packed.to(xp)
     if args.image:
         if not packed:
-            chainer_net.use_running_statistics()
+            net.use_running_statistics()
         print_pictures(net, args.image, numpy.stack(pixels),
                        xp if packed else numpy)
         if not args.report:
             return
-    kind = 'packed file' if is_export else 'snapshot'
+    kind = 'packed file' if model.is_export else 'snapshot'
     sizes = '-'.join(map(str, net.sizes))
     if packed:
         print(f'{kind}: {sizes}, computed by {kernels.description(xp)}')
@@ -224,8 +258,8 @@ def run(args):
               f'({packed.float32_nbytes / packed.nbytes:.1f} times as many)')
     else:
         print(f'{kind}: {sizes}')
-    evaluate(packed, chainer_net, xp, args.report,
-             *(test or mnist.read('test.npz')))
+    evaluate(packed, model.chainer, xp, args.report,
+             *(data.test or mnist.read('test.npz')))
 
 
 def main(argv=None):
@@ -241,7 +275,7 @@ def main(argv=None):
     """
     parser, args = parse_args(argv)
     with command_line.running(parser):
-        run(args)
+        run(args, parser.warn)
 
 
 if __name__ == '__main__':

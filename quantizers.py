@@ -95,7 +95,7 @@ class Stochastic(Quantizer):
 
     def __call__(self, x):
         # Here, so that the names of the rules can be read without Chainer.
-        import chainer_compat  # noqa: F401  (makes Chainer importable)
+        import chainer_compat
         import chainer
 
         if not chainer.config.train:

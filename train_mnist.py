@@ -14,13 +14,15 @@ import argparse
 import contextlib
 import functools
 import json
+import shutil
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer
 from chainer.training import Trainer, extensions, updaters
 import numpy
 
 import kernels
+from data import sets
 from layers import summary
 from recipes import build, choices
 from system import command_line, files, interruption, snapshot_file
@@ -28,8 +30,9 @@ from system.command_line import integer
 from system.errors import InputError
 from training import (
     array_dataset, divergence, priorities, reports, run_folder, run_state,
-    snapshots, world)
+    snapshots)
 from training.array_iterator import ArrayIterator, send_arrays
+from training.processes import join
 from training.sign_changes import SignChanges
 from training.step_size import StepSize
 from training.stop_on_signal import StopOnSignal
@@ -38,15 +41,19 @@ from training.stop_on_signal import StopOnSignal
 # speed, small enough for their results to stay in the cache.
 EVALUATION_BATCHSIZE = 1000
 
+# Width of the progress bar's longest line.
+PROGRESS_COLUMNS = 72
+
 
 def parse_args(argv=None):
     # The recipe is read first: the defaults of the others are its own.
-    first = command_line.ArgumentParser(add_help=False, allow_abbrev=False)
+    first = command_line.ArgumentParser(
+        'train_mnist.py', add_help=False, allow_abbrev=False)
     choices.add_recipe(first)
     defaults = choices.RECIPES[first.parse_known_args(argv)[0].recipe]
 
     parser = command_line.ArgumentParser(
-        description=__doc__, allow_abbrev=False,
+        'train_mnist.py', description=__doc__, allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
                         metavar='ID',
@@ -94,7 +101,7 @@ def main(argv=None):
 
     """
     parser, args = parse_args(argv)
-    with world.join(parser, args) as processes:
+    with join(parser, args) as world:
         settings = choices.settings(args)
         if args.summary:
             print_summary(args, settings)
@@ -102,40 +109,42 @@ def main(argv=None):
         check_needs(args)
 
         # Data
-        train, evaluated = get_data(args)
-        sizes = array_dataset.sizes(train, *evaluated.values())
+        image_set = sets.read(args.data)
+        train, evaluated = get_data(args, image_set)
 
         # Model
-        device = get_device(processes.gpu(args.gpu))
+        gpu = world.gpu(args.gpu)
+        device = chainer.get_device('@numpy' if gpu < 0 else f'@cupy:{gpu}')
         device.use()
         set_seed(args.seed, device)
-        model = build.make_classifier(settings, *sizes)
+        model = build.make_classifier(settings, *image_set.sizes)
         model.to_device(device)
 
         # Optimizer
-        optimizer = processes.optimizer(build.make_optimizer(settings, model))
+        optimizer = world.optimizer(build.make_optimizer(settings, model))
 
         # Trainer
-        trainer = make_trainer(args, device, optimizer, train, processes)
+        trainer = make_trainer(args, device, optimizer, train, world)
 
         # Extensions
-        add_evaluators(trainer, args, device, model, evaluated, processes)
-        add_state(trainer, args, settings, device, model)
-        for extension in processes.extensions(model):
+        add_evaluators(trainer, args, device, model, evaluated, world)
+        add_state(trainer, args, settings, image_set, device, model)
+        for extension in world.extensions(model):
             trainer.extend(extension)
-        if processes.rank == 0:
+        if world.rank == 0:
             add_reports(trainer, args, evaluated)
 
         # Run
-        with start_from(parser, args, trainer, processes) as (snapshot, moved):
+        with start_from(parser, args, trainer, world) as (snapshot, moved):
             if trainer.updater.epoch >= args.epoch:
                 print(f'{snapshot} is at epoch {trainer.updater.epoch} '
                       'already; a larger --epoch goes on from there')
                 return
-            processes.synchronize(trainer)
-            print_settings(args, device, sizes, processes, snapshot, moved)
-            run(parser, args, trainer, processes)
-        if args.validation:
+            world.synchronize(trainer)
+            print_settings(
+                args, device, image_set, world, snapshot, moved)
+            run(parser, args, image_set, trainer, world)
+        if args.validation and world.rank == 0:
             reports.print_best(trainer.get_extension('LogReport').log)
 
 
@@ -143,24 +152,29 @@ def print_summary(args, settings):
     """Prints a table of the layers of the network."""
     n_in, n_out = 784, 10
     if args.data:
-        n_in, n_out = array_dataset.sizes(*array_dataset.get_idx(args.data))
+        n_in, n_out = sets.read(args.data).sizes
     sizes = [n_in, *[args.unit] * args.layers, n_out]
     print(summary.table(sizes, *choices.bits(settings)))
 
 
 def check_needs(args):
-    """Ends the program, before it reads anything, where it lacks something."""
+    """Raises an InputError, before anything is read, for what is missing."""
+    if chainer.config.dtype != numpy.float32:
+        dtype = numpy.dtype(chainer.config.dtype)
+        raise InputError(f'CHAINER_DTYPE is {dtype}: the program trains in '
+                         'float32, unset it')
     if args.gpu >= 0:
         command_line.check_gpu(args.gpu)
     if not args.noplot:
         command_line.check_matplotlib('a run without --noplot')
 
 
-def get_data(args):
+def get_data(args, image_set):
     """Returns the data as a run takes it: the sets to train and to test on.
 
     Args:
         args (argparse.Namespace): The arguments of the program.
+        image_set (~data.sets.ImageSet): The data set.
 
     Returns:
         tuple: The training set, and a dictionary of the sets to evaluate on:
@@ -168,8 +182,7 @@ def get_data(args):
         are held out, the test images; else these are ``test``.
 
     """
-    train, test = (array_dataset.get_idx(args.data) if args.data
-                   else array_dataset.get_mnist())
+    train, test = (array_dataset.from_images(*part) for part in image_set)
     n = len(train) - args.validation
     if n < 1:
         raise InputError(f'--validation must be less than {len(train)}, the '
@@ -185,11 +198,6 @@ def get_data(args):
     return train, {'validation': held_out, 'test': test}
 
 
-def get_device(gpu):
-    """Returns Chainer's device of a GPU's id, -1 being the CPU."""
-    return chainer.get_device('@numpy' if gpu < 0 else f'@cupy:{gpu}')
-
-
 def set_seed(seed, device):
     """Seeds NumPy's random numbers, and CuPy's if that is the device's."""
     numpy.random.seed(seed)
@@ -197,42 +205,51 @@ def set_seed(seed, device):
         device.xp.random.seed(seed)
 
 
-def make_trainer(args, device, optimizer, train, processes):
+def make_trainer(args, device, optimizer, train, world):
     """Returns the trainer, which updates the model on batches."""
-    share = processes.scatter(train)
+    share = world.scatter(train)
+    # Batch normalization is over the batches of all, the shift-based is not.
+    n_together = args.batchsize * (
+        world.size if args.normalization == 'batch' else 1)
+    if n_together < 2:
+        raise InputError('--batchsize must be at least 2, got 1: of a single '
+                         'image batch normalization leaves nothing')
     if args.batchsize > len(share):
         raise InputError(
             f'--batchsize must be at most {len(share)}, the number of images '
-            f'of each of {processes.size} processes, got {args.batchsize}')
+            f'of each of {world.size} processes, got {args.batchsize}')
     iterator = ArrayIterator(share.send(device), args.batchsize)
     updater = updaters.StandardUpdater(
         iterator, optimizer, converter=send_arrays, device=device)
     return Trainer(updater, (args.epoch, 'epoch'),
-                   out=processes.out(args.out))
+                   out=world.out(args.out))
 
 
-def add_evaluators(trainer, args, device, model, evaluated, processes):
+def add_evaluators(trainer, args, device, model, evaluated, world):
     """Adds the evaluation of each set at the end of an epoch."""
     # Where a batch's own statistics count, it is of the training's size.
     batchsize = (args.batchsize if args.evaluation == 'batch'
                  else EVALUATION_BATCHSIZE)
     for name, dataset in evaluated.items():
         iterator = ArrayIterator(
-            processes.share(dataset).send(device), batchsize,
+            world.share(dataset).send(device), batchsize,
             repeat=False, shuffle=False)
-        trainer.extend(processes.evaluator(
+        trainer.extend(world.evaluator(
             iterator, model, converter=send_arrays, device=device), name=name)
 
 
-def add_state(trainer, args, settings, device, model):
+def add_state(trainer, args, settings, image_set, device, model):
     """Adds what decides how the training goes on."""
+    settings = {**settings, 'training_set': image_set.checksum}
     trainer.extend(StepSize(functools.partial(choices.step_size, settings)))
     trainer.extend(divergence.Watch())
     trainer.extend(SignChanges(model.predictor))
     trainer.extend(run_state.RandomState(args.seed, device.xp))
+    # What an older snapshot does not know had its default, or is not known.
     trainer.extend(run_state.Settings(
         settings, free=('recipe', 'epoch'),
-        defaults=choices.RECIPES['binarized']))
+        defaults={**choices.RECIPES['binarized'],
+                  'training_set': image_set.checksum}))
 
 
 def add_reports(trainer, args, evaluated):
@@ -251,22 +268,22 @@ def add_reports(trainer, args, evaluated):
     if 'test' not in evaluated:
         columns.remove('test/main/accuracy')
     trainer.extend(reports.PrintReport(columns))
-    if sys.stdout.isatty():
+    # Its lines must not be broken: it moves up by their number.
+    if (sys.stdout.isatty()
+            and shutil.get_terminal_size().columns >= PROGRESS_COLUMNS):
         # A trigger without state, so that the snapshots of a run on a terminal
         # and of one in the background are the same.
         trainer.extend(extensions.ProgressBar(), trigger=lambda _: True)
 
 
 @contextlib.contextmanager
-def start_from(parser, args, trainer, processes):
+def start_from(parser, args, trainer, world):
     """Brings the trainer to the start of the run, in a folder of its own.
 
-    Yields:
-        tuple: The snapshot that the run goes on from, and the new name of an
-        earlier run's folder; ``None`` where there is none.
-
+    Yields the snapshot that the run goes on from, and the new name of an
+    earlier run's folder; ``None`` where there is none.
     """
-    if processes.rank:
+    if world.rank:
         yield None, None  # It gets its state from rank 0.
         return
     snapshot = args.resume
@@ -280,19 +297,25 @@ def start_from(parser, args, trainer, processes):
     with run_folder.claim(args.out, go_on) as moved:
         if args.autoload:
             snapshot = snapshots.load_newest(args.out, trainer, parser.warn)
+        if snapshot:
+            before = trainer.get_extension('Settings').loaded
+            other_steps = choices.other_steps(vars(args), before)
+            if other_steps and trainer.updater.epoch < args.epoch:
+                parser.warn(other_steps)
         yield snapshot, moved
 
 
-def print_settings(args, device, sizes, processes, snapshot, moved):
+def print_settings(args, device, image_set, world, snapshot, moved):
     """Prints what the program is about to do."""
     print(f'GPU: {args.gpu}')
     if args.data:
-        print('# data: {}, {} pixels, {} classes'.format(args.data, *sizes))
+        print('# data: {}, {} pixels, {} classes'.format(
+            args.data, *image_set.sizes))
     print(f'# unit: {args.unit}')
     print(f'# Minibatch-size: {args.batchsize}')
     if args.mpi:
-        print(f'# processes: {processes.size}, '
-              f'{processes.size * args.batchsize} images in an iteration')
+        print(f'# processes: {world.size}, '
+              f'{world.size * args.batchsize} images in an iteration')
     print(f'# epoch: {args.epoch}')
     if args.recipe != 'binarized':
         print(f'# recipe: {args.recipe}')
@@ -306,16 +329,17 @@ def print_settings(args, device, sizes, processes, snapshot, moved):
     print('', flush=True)
 
 
-def run(parser, args, trainer, processes):
+def run(parser, args, image_set, trainer, world):
     """Trains, until the last epoch, a signal, or a value that is no number."""
-    if processes.rank == 0:
-        files.write(
-            os.path.join(args.out, 'args.json'), lambda f: f.write(
-                (json.dumps(vars(args), indent=4) + '\n').encode()))
+    if world.rank == 0:
+        text = json.dumps(
+            {**vars(args), 'training_set': image_set.checksum}, indent=4)
+        files.write(os.path.join(args.out, 'args.json'),
+                    lambda f: f.write(f'{text}\n'.encode()))
     try:
         with interruption.remembered_signals() as received, (
                 kernels.own_cores()):
-            trainer.extend(StopOnSignal(received, snapshots.save, processes))
+            trainer.extend(StopOnSignal(received, snapshots.save, world))
             trainer.run(show_loop_exception_msg=False)
     except divergence.DivergenceError as e:
         newest = next(iter(snapshot_file.find(args.out)), 'none')

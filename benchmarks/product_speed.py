@@ -4,29 +4,31 @@
 One thread, square layers of some sizes, a batch of 100 and a first layer of
 784 inputs. Each product is checked against one in float64.
 """
+import argparse
+import functools
 import os
 import pathlib
 import statistics
 import sys
 import time
 
-# Before NumPy loads its BLAS library.
-for name in 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'OMP_NUM_THREADS':
-    os.environ[name] = '1'
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+if __name__ == '__main__':
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+    # Before NumPy loads its BLAS library.
+    for name in 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'OMP_NUM_THREADS':
+        os.environ[name] = '1'
 
-import numpy  # noqa: E402
+import numpy
 
-import kernels  # noqa: E402
-from kernels import threads  # noqa: E402
+import kernels
+from kernels import threads
+from system.command_line import ArgumentParser, integer
 
 BATCHSIZE = 100
-UNITS = 1000, 2048, 4096
-ROUNDS = 15
 
 
 def products(n_units, random):
-    """Yields name, product of this project, of BLAS, and its factors."""
+    """Yields each product's name, the project's function and the factors."""
     def real(*shape):
         return random.standard_normal(shape).astype(numpy.float32)
 
@@ -50,10 +52,10 @@ def products(n_units, random):
     yield 'the same after dropout', kernels.dot, gy.T, dropped
 
 
-def seconds(function, other):
-    """Returns the medians of two functions, called in turns."""
+def seconds(function, other, rounds):
+    """Returns the median seconds of two functions, called in turns."""
     times = [[], []]
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for f, taken in zip((function, other), times):
             start = time.perf_counter()
             f()
@@ -62,20 +64,29 @@ def seconds(function, other):
 
 
 def main():
+    parser = ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--units', type=integer(1), nargs='+', metavar='N',
+                        default=[1000, 2048, 4096],
+                        help='sizes of the layers')
+    parser.add_argument('--rounds', type=integer(1), default=15)
+    args = parser.parse_args()
     threads.keep_memory()
     random = numpy.random.RandomState(0)
     print(f'kernels: {kernels.description()}, NumPy {numpy.__version__}\n')
     print('| units | product | BLAS | this project | times as fast |')
     print('| --- | --- | --- | --- | --- |')
-    for n_units in UNITS:
+    for n_units in args.units:
         for name, product, a, b in products(n_units, random):
             exact = a.astype(float).dot(b.astype(float))
             if not abs(product(a, b) - exact).max() < 1e-5 * abs(exact).max():
                 sys.exit(f'{name} is wrong')
-            a_dot, a_blas = seconds(lambda a=a, b=b, product=product:
-                                    product(a, b), lambda a=a, b=b: a.dot(b))
-            print(f'| {n_units} | {name} | {1000 * a_blas:.2f} ms | '
-                  f'{1000 * a_dot:.2f} ms | {a_blas / a_dot:.1f} |',
+            ours, blas = seconds(functools.partial(product, a, b),
+                                 functools.partial(numpy.dot, a, b),
+                                 args.rounds)
+            print(f'| {n_units} | {name} | {1000 * blas:.2f} ms | '
+                  f'{1000 * ours:.2f} ms | {blas / ours:.1f} |',
                   flush=True)
 
 

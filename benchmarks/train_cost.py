@@ -6,29 +6,35 @@ draws it. Each point is measured as in train_speed.py, on a share of an epoch.
 """
 import argparse
 import json
+import pathlib
 import statistics
 import sys
 
-import train_speed
+if __name__ == '__main__':
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-UNITS = [250, 500, 1000, 2000, 4096]
-BATCHSIZES = [25, 50, 100, 250, 500, 1000]
-VARIANTS = ['project', 'products']
+from benchmarks import train_speed
+from benchmarks.arguments import output_file
+from benchmarks.variants import VARIANTS
+from system.command_line import (
+    ArgumentParser, check_matplotlib, integer, number)
 
 
 def point(unit, batchsize, args):
-    """Returns the median seconds per epoch of each variant."""
+    """Returns each variant's median seconds per epoch at one size."""
     # About a second of updates in a round.
-    share = min(1, args.work / (unit * (784 + unit) * 60000 * 6 * 2))
-    share = max(share, 10 * batchsize / 60000)
+    share = args.work / (unit * (784 + unit) * 60000 * 6 * 2)
+    share = min(1, max(share, 10 * batchsize / 60000))
     result = train_speed.measure(argparse.Namespace(
         unit=unit, layers=2, batchsize=batchsize, rounds=args.rounds,
-        share=share, variants=VARIANTS))
+        share=share, variants=['project', 'products']))
+    print('.', end='', file=sys.stderr, flush=True)
     return {name: statistics.median(seconds)
             for name, seconds in result['seconds'].items()}
 
 
 def print_table(title, points):
+    """Prints the seconds per epoch at each size, as Markdown."""
     print(f'\n| {title} | this project, s/epoch | products alone, s/epoch '
           '| ratio |')
     print('| --- | --- | --- | --- |')
@@ -38,19 +44,18 @@ def print_table(title, points):
               f'{medians["project"] / medians["products"]:.2f} |')
 
 
-def draw(by_unit, by_batchsize, path):
+def draw(tables, path):
+    """Draws the seconds per epoch against units and batch size."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullLocator
 
     figure = Figure(figsize=(10, 4), dpi=120, layout='constrained')
-    for axes, points, label in zip(
-            figure.subplots(1, 2, sharey=True), (by_unit, by_batchsize),
-            ('units of a hidden layer, batch 100',
-             'batch size, 1000 units')):
+    for axes, (label, points) in zip(
+            figure.subplots(1, 2, sharey=True), tables.items()):
         x = [x for x, _ in points]
         for name, style in ('project', 'o-'), ('products', 's--'):
             axes.plot(x, [medians[name] for _, medians in points], style,
-                      label=train_speed.VARIANTS[name])
+                      label=VARIANTS[name].title)
         axes.set_xscale('log')
         axes.set_yscale('log')
         axes.set_xticks(x)
@@ -66,31 +71,44 @@ def draw(by_unit, by_batchsize, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--work', type=float, default=2e11,
-                        help='floating-point operations of a round')
-    parser.add_argument('--draw', metavar='PNG', help='draw the table')
-    parser.add_argument('--json', metavar='FILE', help='write the medians')
+    parser.add_argument('--units', type=integer(1), nargs='+', metavar='N',
+                        default=[250, 500, 1000, 2000, 4096])
+    parser.add_argument('--batchsizes', type=integer(1, 60000), nargs='+',
+                        metavar='N', default=[25, 50, 100, 250, 500, 1000])
+    parser.add_argument('--fixed', type=integer(1, 60000), nargs=2,
+                        metavar=('UNIT', 'BATCHSIZE'), default=[1000, 100],
+                        help='the units while the batch size grows, and the '
+                             'batch size while the units grow')
+    parser.add_argument('--rounds', type=integer(1), default=5)
+    parser.add_argument('--work', type=number(0, 1e18), default=2e11,
+                        help='floating-point operations of a round, which '
+                             'has ten updates at least')
+    parser.add_argument('--draw', metavar='PNG', type=output_file,
+                        help='draw the table')
+    parser.add_argument('--json', metavar='FILE', type=output_file,
+                        help='write the medians')
     args = parser.parse_args()
+    if args.draw:
+        try:
+            check_matplotlib('--draw')
+        except ValueError as e:
+            parser.error(e)
 
-    by_unit, by_batchsize = [], []
-    for unit in UNITS:
-        by_unit.append((unit, point(unit, 100, args)))
-        print('.', end='', file=sys.stderr, flush=True)
-    for batchsize in BATCHSIZES:
-        by_batchsize.append((batchsize, point(1000, batchsize, args)))
-        print('.', end='', file=sys.stderr, flush=True)
+    unit, batchsize = args.fixed
+    by_unit = [(n, point(n, batchsize, args)) for n in args.units]
+    by_batchsize = [(n, point(unit, n, args)) for n in args.batchsizes]
     print(file=sys.stderr)
-    print_table('units, batch 100', by_unit)
-    print_table('batch size, 1000 units', by_batchsize)
+    print_table(f'units, batch {batchsize}', by_unit)
+    print_table(f'batch size, {unit} units', by_batchsize)
     if args.json:
         with open(args.json, 'w') as f:
             json.dump({'unit': by_unit, 'batchsize': by_batchsize}, f)
     if args.draw:
-        draw(by_unit, by_batchsize, args.draw)
+        draw({f'units of a hidden layer, batch {batchsize}': by_unit,
+              f'batch size, {unit} units': by_batchsize}, args.draw)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ import zlib
 import numpy
 
 from system.errors import InputError
-from system.files import open_regular
+from system.files import list_folder, open_regular
 
 PARTS = ('train', 't10k')
 
@@ -83,13 +83,13 @@ def _sizes(shape):
 
 
 def _find(folder, stem, kind):
-    if not os.path.isdir(folder):
+    if not os.path.lexists(folder):
         raise InputError(f'there is no folder {folder}')
+    there = list_folder(folder)
     for name in (f'{stem}-{kind}', f'{stem}.{kind}'):
-        for path in (os.path.join(folder, name),
-                     os.path.join(folder, name + '.gz')):
-            if os.path.exists(path):
-                return path
+        for found in name, name + '.gz':
+            if found in there:
+                return os.path.join(folder, found)
     raise InputError(f'{folder} holds neither {stem}-{kind} nor '
                      f'{stem}-{kind}.gz')
 

@@ -17,6 +17,9 @@ _SHA256 = {
 }
 NAMES = tuple(_SHA256)
 
+# The training set's; see data.sets.ImageSet.checksum.
+CHECKSUM = '2eeecb80f3b5'
+
 
 def check(name, root=ROOT):
     """Returns the path of a file of MNIST after a look at its contents.

@@ -1,4 +1,4 @@
-"""The picture that the README opens with; summarize.py draws it."""
+"""The picture that the README opens with; pictures.py has its numbers."""
 import statistics
 
 # Points of a font at the picture's 100 dots per inch: at its full width of

@@ -8,15 +8,15 @@ import argparse
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+if __name__ == '__main__':
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-import chainer_compat  # noqa: F401  (before chainer)
-from chainer.datasets import TupleDataset
-
+import chainer_compat
 import qst
 import quantizers
 import train_mnist
 import weight_clip
+from training.array_dataset import ArrayDataset
 
 
 def rounded_input():
@@ -24,8 +24,8 @@ def rounded_input():
     get_data = train_mnist.get_data
 
     def rounded(dataset):
-        x, t = dataset._datasets
-        return TupleDataset(quantizers.Log()(x), t)
+        x, t = dataset.arrays
+        return ArrayDataset(quantizers.Log()(x), t)
 
     def get_rounded(*args):
         train, evaluated = get_data(*args)

@@ -1,15 +1,15 @@
-"""A quantized matrix, for the products of a linear layer with it."""
+"""A matrix of quantized weights, for the products of a linear layer."""
 
 
 class Matrix:
     """Weights that are quantized already, for forward and backward.
 
     Args:
-        array (array): Matrix of shape (M, K).
+        array (array): Float matrix of shape (M, K).
         dot (callable): Returns the product of two matrices.
 
     Attributes:
-        array (array): The same.
+        array (array): The matrix of the argument.
 
     """
 

@@ -1,13 +1,16 @@
-"""The kernels in plain NumPy: the reference for the others.
+"""The arithmetic of a training in plain NumPy: the reference for the others.
 
-Every function takes and returns ``numpy.ndarray`` of any float dtype and any
-memory layout, but for :func:`sign_matrix`, which returns a ``Matrix``.
+Every function takes arrays of any float dtype and any memory layout.
 ``numba_kernels`` and ``cupy_kernels`` hold the same functions under the same
-names.
+names. The kernels of a packed net are in ``numpy_bits``; they are imported
+here, so that one module has all kernels of a backend.
 """
 import numpy
 
 from kernels.matrix import Matrix
+from kernels.numpy_bits import (  # noqa: F401
+    bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
+    unpack_signs, xnor_dot, xnor_sign)
 from kernels.threads import n_own, run_in_threads
 
 # Least multiplications of a matrix product for which a thread is woken.
@@ -22,11 +25,11 @@ def dot(a, b):
     """Returns the product of two matrices of one dtype.
 
     Args:
-        a (numpy.ndarray): Matrix of shape (N, K).
-        b (numpy.ndarray): Matrix of shape (K, M).
+        a (numpy.ndarray): Float matrix of shape (N, K).
+        b (numpy.ndarray): Float matrix of shape (K, M).
 
     Returns:
-        numpy.ndarray: Product of shape (N, M).
+        numpy.ndarray: Product of shape (N, M), of their dtype.
 
     """
     n, m = len(a), b.shape[1]
@@ -45,9 +48,16 @@ def dot(a, b):
 
 
 def binarize(x):
-    """Returns the sign of x: +1 where ``x >= 0``, -1 where ``x < 0``.
+    """Returns the sign of each value: +1 where ``x >= 0``, -1 where ``x < 0``.
 
     0 and -0.0 give +1; NaN stays NaN.
+
+    Args:
+        x (numpy.ndarray): Float array of any shape.
+
+    Returns:
+        numpy.ndarray: Signs, of x's shape and dtype.
+
     """
     y = numpy.sign(x, out=numpy.empty_like(x))
     y += numpy.equal(x, 0)
@@ -58,18 +68,29 @@ def binarize_backward(x, gy):
     """Returns the straight-through gradient of the clipped sign.
 
     ``gx = gy * (|x| <= 1)``, which is 0 where x is NaN.
+
+    Args:
+        x (numpy.ndarray): Float array of any shape, what was binarized.
+        gy (numpy.ndarray): Upstream gradient, of x's shape and dtype.
+
+    Returns:
+        numpy.ndarray: gx, of gy's shape and dtype.
+
     """
     return numpy.multiply(gy, numpy.abs(x) <= 1, out=numpy.empty_like(gy))
 
 
 def binarize_stochastic(x, random):
-    """Returns +1 with probability ``clip((x + 1) / 2, 0, 1)``, else -1.
+    """Returns random signs: +1 with probability ``clip((x + 1) / 2, 0, 1)``.
 
     The probability counts in multiples of 2^-24. NaN stays NaN.
 
     Args:
-        x (numpy.ndarray): Array of any float dtype.
+        x (numpy.ndarray): Float array of any shape.
         random (numpy.ndarray): Uniform uint32 numbers, of x's shape.
+
+    Returns:
+        numpy.ndarray: Signs, of x's shape and dtype.
 
     """
     uniform = (random >> 8).astype(numpy.float32)
@@ -81,13 +102,13 @@ def binarize_stochastic(x, random):
 
 
 def dropout_mask(x, ratio, seed):
-    """Returns 0 with a probability of ratio, else ``1 / (1 - ratio)``.
+    """Returns a random mask: 0 at a share of ratio, else ``1 / (1 - ratio)``.
 
     Value i, in the order of C, is 0 where the i-th number of SplitMix64 (the
     first being number 0) is below ``2^64 ratio``.
 
     Args:
-        x (numpy.ndarray): Array of any float dtype.
+        x (numpy.ndarray): Float array of any shape.
         ratio (float): In [0, 1).
         seed (int): Below 2^64.
 
@@ -109,19 +130,22 @@ def dropout_mask(x, ratio, seed):
 
 
 def dropout_limit(ratio):
-    """Returns ``2^64 ratio``."""
+    """Returns the limit of a dropout's random numbers, ``2^64 ratio``."""
     return numpy.uint64(int(ratio * 2 ** 64))
 
 
 def quantize_linear(x, bits):
-    """Returns x rounded to ``2^bits`` uniform steps.
+    """Returns values rounded to ``2^bits`` uniform steps.
 
     ``y = clip(round(x / step) step, -1, 1 - step)``, ``step = 2^-(bits - 1)``,
     ties to the even multiple. NaN stays NaN.
 
     Args:
-        x (numpy.ndarray): Array of any float dtype.
+        x (numpy.ndarray): Float array of any shape.
         bits (int): Number of bits, 2 or more.
+
+    Returns:
+        numpy.ndarray: y, of x's shape and dtype.
 
     """
     step = x.dtype.type(2. ** (1 - bits))
@@ -141,11 +165,18 @@ def sqrt_half(dtype):
 
 
 def ap2(x):
-    """Returns the nearest power of two, as to the logarithm, with x's sign.
+    """Returns each value's nearest power of two, by logarithm, with its sign.
 
     ``y = sign(x) 2^round(log2 |x|)``: the switch between two powers lies at
     sqrt(2) times the smaller one. 0 stays 0; so do infinity and NaN.
     Subnormal numbers count as 0.
+
+    Args:
+        x (numpy.ndarray): Float array of any shape.
+
+    Returns:
+        numpy.ndarray: y, of x's shape and dtype.
+
     """
     magnitude = numpy.abs(x)
     mantissa, exponent = numpy.frexp(magnitude)  # the mantissa is in [.5, 1)
@@ -158,14 +189,17 @@ def ap2(x):
 
 
 def quantize_log(x, n):
-    """Returns x rounded to powers of two, of at most 1.
+    """Returns values rounded to powers of two of at most 1.
 
     ``y = clip(ap2(x), -1, 1)``. With ``n``, the magnitudes are 1, 1/2, ...,
     ``2^-(n - 1)``, and 0 where ``|x| < 2^-n``. NaN stays NaN.
 
     Args:
-        x (numpy.ndarray): Array of any float dtype.
+        x (numpy.ndarray): Float array of any shape.
         n (int): Number of magnitudes; 0: no lower end.
+
+    Returns:
+        numpy.ndarray: y, of x's shape and dtype.
 
     """
     magnitude = numpy.abs(x)
@@ -178,23 +212,32 @@ def quantize_log(x, n):
 
 
 def count_outside(x):
-    """Returns how many values do not meet ``|x| <= 1``, NaN among them."""
+    """Returns how many values are outside [-1, 1], NaN among them.
+
+    Args:
+        x (numpy.ndarray): Float array of any shape.
+
+    Returns:
+        int: Number of values; of CuPy's arrays an array of no dimension.
+
+    """
     return x.size - numpy.count_nonzero(numpy.abs(x) <= 1)
 
 
 def batch_normalization(x, gamma, beta, eps):
-    """Normalizes each column by its own mean and variance.
+    """Normalizes each column of a batch by its own mean and variance.
 
     ``y = gamma (x - mean) / sqrt(var + eps) + beta``, each operation rounded
     to the dtype of the arrays, in the order that Chainer's function has.
 
     Args:
-        x (numpy.ndarray): Batch of shape (N, M).
+        x (numpy.ndarray): Float batch of shape (N, M).
         gamma, beta (numpy.ndarray): Scale and shift of shape (M,), x's dtype.
         eps (float): Small value for the numerical stability.
 
     Returns:
-        tuple: y (N, M), and mean, variance and ``1 / sqrt(var + eps)``, (M,).
+        tuple: y (N, M), and mean, variance and ``1 / sqrt(var + eps)``, (M,),
+        all of x's dtype.
 
     """
     mean = x.mean(axis=0)
@@ -205,15 +248,15 @@ def batch_normalization(x, gamma, beta, eps):
 
 
 def batch_normalization_backward(x, gamma, gy, mean, inv_std):
-    """Returns the gradients of ``batch_normalization``.
+    """Returns the gradients of a batch normalization.
 
     Args:
-        x, gamma, mean, inv_std (numpy.ndarray): Inputs and results of the
-            forward, N not 0.
-        gy (numpy.ndarray): Upstream gradient of shape (N, M).
+        x, gamma, mean, inv_std (numpy.ndarray): Arguments and results of
+            :func:`batch_normalization`, N not 0.
+        gy (numpy.ndarray): Upstream gradient of shape (N, M), x's dtype.
 
     Returns:
-        tuple: gx (N, M), ggamma (M,), gbeta (M,).
+        tuple: gx (N, M), ggamma (M,), gbeta (M,), all of x's dtype.
 
     """
     x_hat = (x - mean) * inv_std
@@ -225,17 +268,18 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
 
 
 def sign_matrix(W):
-    """Returns ``binarize(W)`` as a matrix for products with it.
+    """Returns the signs of weights as a matrix, for products with it.
 
     Where a factor, too, holds but +-1, the sums are integers, exact in float32
     for rows of up to 2^24 values: however they are computed, they are the
     same.
 
     Args:
-        W (numpy.ndarray): Weights of shape (M, K). They may change afterwards.
+        W (numpy.ndarray): Float weights of shape (M, K). They may change
+            afterwards.
 
     Returns:
-        ~kernels.matrix.Matrix: Their signs.
+        ~kernels.matrix.Matrix: ``binarize(W)``, of W's shape and dtype.
 
     """
     return Matrix(binarize(W), dot)
@@ -243,7 +287,7 @@ def sign_matrix(W):
 
 def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
          lower=-numpy.inf, upper=numpy.inf):
-    """One step of Adam, then a clip to [lower, upper]; all in place.
+    """Updates parameters in place by a step of Adam, then a clip.
 
     ``m += (1 - beta1) (grad - m)``, ``v += (1 - beta2) (grad^2 - v)``,
     ``param -= eta alpha_t / (sqrt(v) + eps) m``, each operation rounded to
@@ -251,11 +295,12 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
     NaN.
 
     Args:
-        param, grad, m, v (numpy.ndarray): Arrays of one shape and dtype;
-            ``param``, ``m`` and ``v`` are updated.
+        param, grad, m, v (numpy.ndarray): Float arrays of one shape and
+            dtype; ``param``, ``m`` and ``v`` are updated.
         alpha_t (float): Step size with the bias correction.
         beta1, beta2, eps, eta (float): Chainer's hyperparameters.
         lower, upper (float): Limits of the parameter after the step.
+
     """
     updated = param, m, v
     if not all(array.flags.c_contiguous for array in updated):
@@ -295,15 +340,15 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
 
 def shift_adamax(param, grad, m, v, step, beta1, beta2,
                  lower=-numpy.inf, upper=numpy.inf):
-    """One step of shift-based AdaMax, then a clip; all in place.
+    """Updates parameters in place by a step of shift-based AdaMax, and clips.
 
     ``m += (1 - beta1) (grad - m)``, ``v = max(beta2 v, |grad|)``,
     ``param -= step m ap2(1 / v)``; where v is 0, or subnormal, no step is
     made. A NaN stays NaN.
 
     Args:
-        param, grad, m, v (numpy.ndarray): Arrays of one shape and dtype;
-            ``param``, ``m`` and ``v`` are updated.
+        param, grad, m, v (numpy.ndarray): Float arrays of one shape and
+            dtype; ``param``, ``m`` and ``v`` are updated.
         step (float): Step size, a power of two.
         beta1, beta2 (float): Decay rates of m and v.
         lower, upper (float): Limits of the parameter after the step.
@@ -317,240 +362,5 @@ def shift_adamax(param, grad, m, v, step, beta1, beta2,
     numpy.maximum(v, numpy.abs(grad), out=v)
     is_zero = v < numpy.finfo(v.dtype).tiny
     inverse = ap2(one / numpy.where(is_zero, one, v))
-    inverse[is_zero] = 0
-    param -= m * inverse * step
+    param -= m * numpy.where(is_zero, param.dtype.type(0), inverse) * step
     numpy.clip(param, lower, upper, out=param)
-
-
-# Kernels of the packed network. A row of n values +-1 is a row of
-# ``ceil(n / 64)`` words of 64 bits, 1 meaning +1, value i in bit i % 64 of
-# word i // 64; the bits beyond n are 0. Weights lie in tiles, see
-# tile_weights.
-
-# Rows that the products take at once: their sums stay in the cache.
-_ROWS = 64
-
-# Bits are counted in units of so many bits, and sums of units in 8 bits.
-if hasattr(numpy, 'bitwise_count'):
-    _UNIT = numpy.dtype('u1')
-    _popcount = numpy.bitwise_count
-else:  # NumPy before 2.0
-    _UNIT = numpy.dtype('<u2')
-    _BITS_OF = numpy.unpackbits(
-        numpy.arange(1 << 16, dtype=_UNIT).view(numpy.uint8).reshape(-1, 2),
-        axis=1).sum(axis=1, dtype=numpy.uint8)
-    _popcount = _BITS_OF.take
-_UNITS = 255 // (8 * _UNIT.itemsize)
-
-
-def _pack(bits):
-    """Returns the rows of a boolean array as words."""
-    n_words = -(-bits.shape[1] // 64)
-    octets = numpy.zeros((len(bits), 8 * n_words), numpy.uint8)
-    octets[:, :-(-bits.shape[1] // 8)] = numpy.packbits(
-        bits, axis=1, bitorder='little')
-    return octets.view('<u8').astype(numpy.uint64, copy=False)
-
-
-def pack_signs(x):
-    """Returns the signs of x as words, 1 where ``x >= 0``.
-
-    0 and -0.0 give 1, NaN gives 0.
-
-    Args:
-        x (numpy.ndarray): Array of shape (N, K), of any real dtype.
-
-    Returns:
-        numpy.ndarray: uint64 words of shape (N, ceil(K / 64)).
-
-    """
-    return _pack(x >= 0)
-
-
-def unpack_signs(words, n):
-    """Returns the first n values of each row of words, int8, +1 or -1.
-
-    Args:
-        words (numpy.ndarray): uint64 words of shape (N, ceil(n / 64)).
-        n (int): Values in a row.
-
-    """
-    octets = words.astype('<u8', copy=False).view(numpy.uint8)
-    bits = numpy.unpackbits(octets, axis=1, count=n, bitorder='little')
-    return (2 * bits.astype(numpy.int8) - 1).astype(numpy.int8, copy=False)
-
-
-def tile_weights(words):
-    """Returns packed weights in tiles, as the products take them.
-
-    A tile holds word 0 of 64 units, then word 1 of these 64 units and so on,
-    so that one vector instruction works on several units and a GPU's threads
-    read neighbouring words. The last tile is filled up with zeros.
-
-    Args:
-        words (numpy.ndarray): uint64 words of shape (M, K), a row per unit.
-
-    Returns:
-        numpy.ndarray: uint64 words of shape (ceil(M / 64), K, 64).
-
-    """
-    return _tile(words, 64)
-
-
-def tile_pixel_weights(words):
-    """Returns packed weights in tiles, as the bit-plane products take them.
-
-    As :func:`tile_weights`, but of octets of 512 units: an octet of a plane
-    is zero more often than a word.
-
-    Args:
-        words (numpy.ndarray): uint64 words of shape (M, K), a row per unit.
-
-    Returns:
-        numpy.ndarray: uint8 octets of shape (ceil(M / 512), 8 K, 512).
-
-    """
-    return _tile(words.astype('<u8', copy=False).view(numpy.uint8), 512)
-
-
-def _tile(rows, width):
-    m, k = rows.shape
-    n_tiles = -(-m // width)
-    size = n_tiles * k * width
-    # From an address that a cache line begins at.
-    memory = numpy.zeros(size * rows.itemsize + 63, numpy.uint8)
-    start = -memory.ctypes.data % 64
-    tiles = memory[start:start + size * rows.itemsize].view(rows.dtype)
-    tiles = tiles.reshape(n_tiles, k, width)
-    for t in range(n_tiles):
-        block = rows[width * t:width * (t + 1)]
-        tiles[t, :, :len(block)] = block.T
-    return tiles
-
-
-def _by_unit(tiles, n_out):
-    """Returns tiles as one row for each unit of bits, (K, n_out)."""
-    n_tiles, k, width = tiles.shape
-    rows = tiles.transpose(0, 2, 1).reshape(n_tiles * width, k)[:n_out]
-    return numpy.ascontiguousarray(_as_units(rows).T)
-
-
-def _as_units(rows):
-    """Returns rows of words or octets as rows of units."""
-    rows = numpy.ascontiguousarray(rows)
-    if rows.itemsize > 1:
-        rows = rows.astype('<u8', copy=False).view(numpy.uint8)
-    missing = -rows.shape[1] % _UNIT.itemsize
-    return numpy.pad(rows, ((0, 0), (0, missing))).view(_UNIT)
-
-
-def _count(operation, rows, w, units):
-    """Returns the 1 bits of ``operation(row, column of w)``, (N, M).
-
-    ``units`` are the indices of those units whose result is not zero.
-    """
-    counts = numpy.zeros((len(rows), w.shape[1]), numpy.int32)
-    for start in range(0, len(units), _UNITS):
-        part = numpy.zeros(counts.shape, numpy.uint8)
-        for k in units[start:start + _UNITS]:
-            part += _popcount(operation(rows[:, k, None], w[k]))
-        counts += part
-    return counts
-
-
-def xnor_dot(a, tiles, n_in, n_out):
-    """Returns the product of packed +-1 rows and packed +-1 weights.
-
-    ``y = n_in - 2 popcount(a XOR w)``, the sum over the n_in products.
-
-    Args:
-        a (numpy.ndarray): uint64 words of shape (N, ceil(n_in / 64)).
-        tiles (numpy.ndarray): Weights, see :func:`tile_weights`.
-        n_in (int): Values in a row.
-        n_out (int): Number of units.
-
-    Returns:
-        numpy.ndarray: int32 sums of shape (N, n_out).
-
-    """
-    w = _by_unit(tiles, n_out)
-    y = numpy.empty((len(a), n_out), numpy.int32)
-    for start in range(0, len(a), _ROWS):
-        differing = _count(numpy.bitwise_xor, _as_units(
-            a[start:start + _ROWS]), w, range(len(w)))
-        y[start:start + _ROWS] = n_in - 2 * differing
-    return y
-
-
-def xnor_sign(a, tiles, n_in, thresholds, falling):
-    """Returns the signs of a hidden layer's units as words.
-
-    A unit gives +1 where its sum of :func:`xnor_dot` is at least its
-    threshold or, where its bit of ``falling`` is set, where it is less.
-
-    Args:
-        a, tiles, n_in: See :func:`xnor_dot`.
-        thresholds (numpy.ndarray): int32 thresholds of shape (M,).
-        falling (numpy.ndarray): uint64 words of shape (ceil(M / 64),).
-
-    Returns:
-        numpy.ndarray: uint64 words of shape (N, ceil(M / 64)).
-
-    """
-    y = xnor_dot(a, tiles, n_in, len(thresholds))
-    return _pack(y >= thresholds) ^ falling
-
-
-def whole_runs(x):
-    """Returns rows of pixels, filled up with zeros to runs of 4."""
-    missing = -x.shape[1] % 4
-    if not missing:
-        return x
-    padding = numpy.zeros((len(x), missing), numpy.uint8)
-    return numpy.concatenate([x, padding], axis=1)
-
-
-def bitplane_dot(x, order, tiles, n_out):
-    """Returns the product of rows of bytes and packed +-1 weights.
-
-    The bits of weight 2^n in a row are its plane x^n:
-    ``y = sum_n 2^n (2 popcount(x^n AND w) - popcount(x^n))``.
-
-    Args:
-        x (numpy.ndarray): uint8 rows of shape (N, n_in).
-        order (numpy.ndarray): int64 indices of shape (ceil(n_in / 4),): run
-            i of 4 weights belongs to run ``order[i]`` of 4 pixels. Pixels that
-            are zero together should lie together.
-        tiles (numpy.ndarray): Weights, see :func:`tile_pixel_weights`.
-        n_out (int): Number of units.
-
-    Returns:
-        numpy.ndarray: int32 sums of shape (N, n_out).
-
-    """
-    w = _by_unit(tiles, n_out)
-    y = numpy.empty((len(x), n_out), numpy.int32)
-    x = whole_runs(x)
-    runs = x.reshape(len(x), x.shape[1] // 4, 4)
-    for start in range(0, len(x), _ROWS):
-        rows = runs[start:start + _ROWS, order]
-        rows = rows.reshape(len(rows), x.shape[1])
-        common = numpy.zeros((len(rows), n_out), numpy.int32)
-        for n in reversed(range(8)):
-            plane = _as_units(numpy.packbits(
-                (rows & (1 << n)) != 0, axis=1, bitorder='little'))
-            common *= 2
-            common += _count(numpy.bitwise_and, plane, w,
-                             numpy.flatnonzero(plane.any(axis=0)))
-        total = rows.sum(axis=1, dtype=numpy.int32)
-        y[start:start + _ROWS] = 2 * common - total[:, None]
-    return y
-
-
-def bitplane_sign(x, order, tiles, thresholds, falling):
-    """Returns the signs of a first layer's units as words.
-
-    :func:`bitplane_dot`, then thresholds as in :func:`xnor_sign`.
-    """
-    y = bitplane_dot(x, order, tiles, len(thresholds))
-    return _pack(y >= thresholds) ^ falling

@@ -92,10 +92,10 @@ def run_in_threads(function, n_rows, max_threads):
 
 
 def n_own(work, least):
-    """Returns how many threads work is worth inside :func:`own_cores`.
+    """Returns how many threads some work is worth inside :func:`own_cores`.
 
     Args:
-        work (int): Size of the work, in any unit.
+        work (int): Size of the work, by any measure.
         least (int): Least size for which a thread is woken.
 
     """

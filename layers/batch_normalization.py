@@ -1,6 +1,5 @@
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer
-import chainer.functions as F
 import chainer.links as L
 from chainer.backends import cuda
 from chainer.functions.normalization import batch_normalization
@@ -51,8 +50,9 @@ class BatchNormalization(L.BatchNormalization):
     """Batch normalization that trains in few passes over memory.
 
     :class:`chainer.links.BatchNormalization` with the same arguments,
-    parameters, snapshots and results. For a batch of vectors its training mode
-    runs on this project's kernels, else on Chainer's functions.
+    parameters, snapshots, results and errors. For a batch of vectors, float32
+    or float64, its training mode runs on this project's kernels, else on
+    Chainer's functions.
 
     Args:
         evaluate_with_batch (bool): If ``True``, evaluation normalizes by the
@@ -72,11 +72,32 @@ class BatchNormalization(L.BatchNormalization):
         self.impl_selector = _select_impl
 
     def forward(self, x, **kwargs):
+        """forward(self, x, *, finetune=False)
+
+        Normalizes a batch.
+
+        Args:
+            x (:class:`~chainer.Variable` or :ref:`ndarray`): Batch.
+            finetune (bool): If ``True``, the running statistics become those
+                of all batches since ``start_finetuning()``; in training only.
+
+        Returns:
+            ~chainer.Variable: Output of x's shape and dtype.
+
+        Raises:
+            TypeError: If there is another keyword argument.
+            ValueError: If it is ``test``, which Chainer had once.
+
+        """
         if self.evaluate_with_batch and not chainer.config.train:
-            return F.batch_normalization(
-                x, self.gamma, self.beta, eps=self.eps, axis=self.axis)
+            # Chainer's way to leave the running statistics alone.
+            with chainer.using_config('train', True), (
+                    chainer.using_config('in_recomputing', True)):
+                return super().forward(x, **kwargs)
         if (not chainer.config.train or chainer.config.in_recomputing
-                or kwargs.get('finetune') or self.avg_mean is None
+                # Fine-tuning, or an argument that Chainer complains of.
+                or kwargs not in ({}, {'finetune': False})
+                or self.avg_mean is None
                 or self.gamma is None or self.beta is None):
             return super().forward(x, **kwargs)
         function = batch_normalization.BatchNormalization(

@@ -1,4 +1,6 @@
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import numbers
+
+import chainer_compat
 import chainer
 import chainer.functions as F
 from chainer import function_node
@@ -101,6 +103,9 @@ def shift_batch_normalization(x, gamma, beta, eps=1e-5, running_mean=None,
                               running_inv_std=None, decay=.875):
     """Shift-based batch normalization of a batch of vectors.
 
+    It takes vectors alone: :func:`chainer.functions.batch_normalization` and
+    its ``axis`` are for arrays of any number of axes.
+
     Batch normalization whose products are shifts, by rounding one factor of
     each to a power of two, :math:`AP2(x) = sign(x) 2^{round(\\log_2 |x|)}`:
 
@@ -171,14 +176,24 @@ def fixed_shift_batch_normalization(x, gamma, beta, mean, inv_std):
     alone.
 
     Args:
-        x (:class:`~chainer.Variable` or :ref:`ndarray`): Batch, (N, M).
-        gamma, beta, mean, inv_std (:ref:`ndarray`): Vectors of shape (M,).
+        x (:class:`~chainer.Variable` or :ref:`ndarray`): Batch, (N, M), of a
+            float dtype.
+        gamma, beta, mean, inv_std (:ref:`ndarray`): Vectors of shape (M,) and
+            x's dtype.
 
     Returns:
         ~chainer.Variable: Output of x's shape and dtype.
 
+    Raises:
+        ~chainer.utils.type_check.InvalidType: If x's shape or dtype does not
+            fit those of the vectors.
+
     """
     x = chainer.as_variable(x)
+    if x.ndim != 2 or x.shape[1:] != mean.shape or x.dtype != mean.dtype:
+        raise type_check.InvalidType(
+            f'x of shape (N, {mean.size}) and dtype {mean.dtype}',
+            f'shape {x.shape} and dtype {x.dtype}')
     return (x - mean) * (kernels.ap2(inv_std) * kernels.ap2(gamma)) + beta
 
 
@@ -190,11 +205,20 @@ class ShiftBatchNormalization(link.Link):
     what is averaged is ``1 / sqrt(var + eps)`` before it is rounded to a
     power of two.
 
+    It takes batches of shape (N, size) and dtype float32, whatever
+    ``chainer.config.dtype`` is, in training with N of at least 1. It does not
+    stand in the place of :class:`chainer.links.BatchNormalization`: its
+    defaults and snapshots are others, and of the arguments it has these
+    alone, and no ``finetune``.
+
     Args:
         size (int): Size of an input vector.
         decay (float): Weight of the averages' old values: 1 less the weight
             of the new batch.
         eps (float): Small value for the numerical stability.
+
+    Raises:
+        TypeError: If ``size`` is no whole number.
 
     Attributes:
         gamma, beta (~chainer.Parameter): Scale and shift, (size,).
@@ -208,6 +232,8 @@ class ShiftBatchNormalization(link.Link):
 
     def __init__(self, size, decay=.875, eps=1e-5):
         super().__init__()
+        if not isinstance(size, numbers.Integral):
+            raise TypeError(f'size must be a whole number, got {size!r}')
         self.decay = decay
         self.eps = eps
         with self.init_scope():
@@ -220,10 +246,12 @@ class ShiftBatchNormalization(link.Link):
 
     def forward(self, x):
         """Normalizes a batch of shape (N, size)."""
-        if chainer.config.train:
-            return shift_batch_normalization(
-                x, self.gamma, self.beta, self.eps, self.avg_mean,
-                self.avg_inv_std, self.decay)
-        return fixed_shift_batch_normalization(
-            x, self.gamma.array, self.beta.array, self.avg_mean,
-            self.avg_inv_std)
+        if not chainer.config.train:
+            return fixed_shift_batch_normalization(
+                x, self.gamma.array, self.beta.array, self.avg_mean,
+                self.avg_inv_std)
+        # Where F.forget computes a batch once more, it has counted already.
+        averages = ((None, None) if chainer.config.in_recomputing
+                    else (self.avg_mean, self.avg_inv_std))
+        return shift_batch_normalization(
+            x, self.gamma, self.beta, self.eps, *averages, self.decay)

@@ -1,4 +1,4 @@
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 from chainer import optimizers
 from chainer.optimizers.adam import AdamRule
 import numpy
@@ -38,11 +38,15 @@ class FusedAdamRule(FusedClipRule, AdamRule):
 class FusedAdam(FusedClip, optimizers.Adam):
     """Adam that updates and clips each parameter in one pass over memory.
 
-    :class:`chainer.optimizers.Adam` with the same hyperparameters, state and
+    :class:`chainer.optimizers.Adam` with the same arguments, state and
     snapshots; its results are equal to Chainer's within rounding. A
     :class:`~weight_clip.WeightClip` that is the first hook to run after the
     update is done in the same pass. ``amsgrad``, ``adabound``, a weight decay
     and float16 parameters are left to Chainer's code.
+
+    After ``use_fp32_update()`` the clip is that of the float32 copy that
+    Chainer keeps of a float16 parameter. With Chainer's Adam the hook clips
+    the parameter alone, and the copy goes on outside of the interval.
 
     Reference: D. P. Kingma, J. Ba, "Adam: A Method for Stochastic
     Optimization", arXiv:1412.6980.

@@ -1,4 +1,4 @@
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 from chainer import optimizer
 
 from weight_clip import WeightClip

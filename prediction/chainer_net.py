@@ -1,4 +1,4 @@
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer
 import chainer.functions as F
 import numpy
@@ -41,7 +41,9 @@ class ChainerNet:
         if self.sizes[1:-1] != [settings['unit']] * settings['layers']:
             raise InputError(f'unit is {settings["unit"]}, the layers are '
                              f'{self.sizes}')
-        self._net = build.make_net(settings, self.sizes[0], self.sizes[-1])
+        with chainer.using_config('dtype', numpy.float32):
+            self._net = build.make_net(
+                settings, self.sizes[0], self.sizes[-1])
         for name, param in self._net.namedparams():
             array = arrays.get(name.lstrip('/'))
             if array is None or array.shape != param.shape:
@@ -78,7 +80,9 @@ class ChainerNet:
 
         """
         batches = []
-        with chainer.using_config('train', False), chainer.no_backprop_mode():
+        with chainer.using_config('train', False), (
+                chainer.using_config('dtype', numpy.float32)), (
+                chainer.no_backprop_mode()):
             for i in range(0, len(x), self._batchsize):
                 # As chainer.datasets.get_mnist scales them.
                 batch = x[i:i + self._batchsize].astype(numpy.float32)

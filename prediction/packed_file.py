@@ -3,8 +3,11 @@
 It holds ``format`` (letters as bytes), ``version``, ``sizes``, for each layer
 i ``l<i>/W``, one row of 64-bit words per unit, 1 meaning +1; for a hidden
 layer ``l<i>/threshold`` and ``l<i>/falling``, for the last one ``l<i>/norm``:
-b, mean, 1 / standard deviation, gamma and beta.
+b, mean, 1 / standard deviation, gamma and beta. ``training_set``, letters as
+bytes, may be missing: a checksum of what the net was trained on.
 """
+import re
+
 import numpy
 
 from prediction.packed_layers import (
@@ -16,7 +19,7 @@ _FORMAT = 'quantized_net packed MLP'
 _VERSION = 1
 
 
-def save(path, sizes, hidden, output):
+def save(path, sizes, hidden, output, training_set=None):
     """Writes the layers of a packed net.
 
     Args:
@@ -25,6 +28,7 @@ def save(path, sizes, hidden, output):
             of each layer.
         hidden (list of HiddenLayer): All layers but the last, on the CPU.
         output (OutputLayer): The last layer, on the CPU.
+        training_set (str or None): Checksum of the training set, if known.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -35,6 +39,9 @@ def save(path, sizes, hidden, output):
         'version': numpy.array([_VERSION], '<i8'),
         'sizes': numpy.array(sizes, '<i8'),
     }
+    if training_set is not None:
+        arrays['training_set'] = numpy.frombuffer(
+            training_set.encode(), numpy.uint8)
     for i, layer in enumerate(hidden, 1):
         arrays[f'l{i}/W'] = layer.words.astype('<u8')
         arrays[f'l{i}/threshold'] = layer.thresholds.astype('<i4')
@@ -59,7 +66,8 @@ def read(npz):
             size justifies.
 
     Returns:
-        tuple: A list of the hidden layers, and the output layer.
+        tuple: A list of the hidden layers, the output layer, and the checksum
+        of the training set, ``None`` if it is not known.
 
     Raises:
         InputError: If the file holds anything else than a packed net; the
@@ -103,7 +111,12 @@ def read(npz):
         check(falling.shape == (-(-n_out // 64),)
               and _padding_is_zero(falling[None], n_out), f'l{i}/falling')
         hidden.append(HiddenLayer(n_in, words, thresholds, falling))
-    return hidden, output
+    training_set = None
+    if 'training_set' in npz.names:
+        letters = npz.read('training_set', numpy.uint8, 1).tobytes()
+        check(re.fullmatch(b'[0-9a-f]{1,64}', letters), 'training_set')
+        training_set = letters.decode()
+    return hidden, output, training_set
 
 
 def _padding_is_zero(words, n):

@@ -35,6 +35,8 @@ class PackedMLP:
     Args:
         hidden (list of HiddenLayer): All layers but the last.
         output (OutputLayer): The last layer.
+        training_set (str or None): Checksum of the set that the net was
+            trained on, see :attr:`data.sets.ImageSet.checksum`, if known.
 
     Attributes:
         sizes (list of int): Size of an input vector, then the number of units
@@ -61,9 +63,10 @@ class PackedMLP:
 
     """
 
-    def __init__(self, hidden, output):
+    def __init__(self, hidden, output, training_set=None):
         self.hidden = list(hidden)
         self.output = output
+        self.training_set = training_set
         layers = [*self.hidden, output]
         self.sizes = [layers[0].n_in, *(layer.n_out for layer in layers)]
         for i, layer in enumerate(layers):
@@ -86,7 +89,8 @@ class PackedMLP:
         self._order_there = xp.asarray(self._order)
 
     @classmethod
-    def from_arrays(cls, arrays, eps=EPS, input_range='unit'):
+    def from_arrays(cls, arrays, eps=EPS, input_range='unit',
+                    training_set=None):
         """Returns the net with a trained net's parameters.
 
         Args:
@@ -101,6 +105,7 @@ class PackedMLP:
                 one for all or one for each.
             input_range (str): What the pixels were in training: ``unit``, in
                 [0, 1], or ``symmetric``, in [-1, 1].
+            training_set (str or None): Checksum of the training set.
 
         Raises:
             InputError: If a layer is missing, an array does not fit, holds
@@ -132,7 +137,7 @@ class PackedMLP:
                 hidden.append(HiddenLayer.from_arrays(
                     W, norm, input_range if i == 1 else None))
         return cls(hidden, OutputLayer(
-            W.shape[1], kernels.pack_signs(W), norm))
+            W.shape[1], kernels.pack_signs(W), norm), training_set)
 
     @classmethod
     def from_chain(cls, chain, input_range='unit'):
@@ -271,7 +276,8 @@ class PackedMLP:
         """
         there = self._xp
         self.to(numpy)
-        packed_file.save(path, self.sizes, self.hidden, self.output)
+        packed_file.save(path, self.sizes, self.hidden, self.output,
+                         self.training_set)
         self.to(there)
 
     @classmethod

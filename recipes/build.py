@@ -1,7 +1,7 @@
 """What is made of a run's settings: network, loss and optimizer."""
 import functools
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer
 import chainer.functions as F
 import chainer.links as L

@@ -240,6 +240,25 @@ def bits(settings):
                  for name in ('weight', 'activation'))
 
 
+def other_steps(settings, before):
+    """Says how a run that goes on departs from the step sizes begun.
+
+    Args:
+        settings (dict): Choices of the run.
+        before (dict): Choices of the run that it goes on from.
+
+    Returns:
+        str or None: A line, if another number of epochs changes them.
+
+    """
+    if (settings['epoch'] == before['epoch']
+            or settings['final_alpha'] in (None, settings['alpha'])):
+        return None
+    return (f'--epoch {settings["epoch"]} in the place of {before["epoch"]} '
+            'stretches the decay of the step size to --final-alpha: every '
+            'epoch from here on has another one than the run begun')
+
+
 def step_size(settings, epoch):
     """Returns the optimizer's alpha in an epoch.
 

@@ -166,8 +166,10 @@ def check_matplotlib(flag):
     """
     try:
         import matplotlib  # noqa: F401
-    except ImportError as e:  # It may want another NumPy, for example.
-        reason = 'pip install matplotlib' if e.name == 'matplotlib' else e
+    # It may want another NumPy, or dislike MPLBACKEND, for example.
+    except Exception as e:
+        reason = ('pip install matplotlib'
+                  if getattr(e, 'name', None) == 'matplotlib' else e)
         raise InputError(f'{flag} needs Matplotlib: {reason}') from e
 
 

@@ -2,6 +2,7 @@
 import contextlib
 import importlib.util
 import os
+import pathlib
 import signal
 import sys
 
@@ -19,19 +20,33 @@ try:
 except Exception:  # no CuPy, no driver, no device: each has its own error
     HAS_GPU = False
 
+TESTS = pathlib.Path(__file__).resolve().parent
+
+# What is marked slow, and how many seconds it takes on two cores: tests that
+# run whole programs again and again. They depend on Python and NumPy by what
+# the other tests cover: .ci/run leaves them out where it tries other versions.
+SLOW = {'test_train_mnist.py': 68, 'test_predict_mnist.py': 25,
+        'test_killed_runs.py': 22, 'gpu': 17, 'benchmarks': 20,
+        'experiments': 10}
 
 # A background job of a script ignores SIGINT, and so would the runs that the
 # tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure():
+    for name in SLOW:
+        if not (TESTS / name).exists():
+            raise pytest.UsageError(f'{name}, slow in conftest.py, is gone')
+
+
 def pytest_collection_modifyitems(items):
-    if HAS_GPU:
-        return
-    skip = pytest.mark.skip(reason='needs CuPy and a CUDA device')
     for item in items:
-        if 'gpu' in item.keywords:
-            item.add_marker(skip)
+        if item.path.relative_to(TESTS).parts[0] in SLOW:
+            item.add_marker('slow')
+        if not HAS_GPU and item.get_closest_marker('gpu'):
+            item.add_marker(
+                pytest.mark.skip(reason='needs CuPy and a CUDA device'))
 
 
 @pytest.fixture(params=['numpy', 'default'])
@@ -53,18 +68,37 @@ def some_threads(request, monkeypatch):
                 module, 'n_own', lambda work, least: request.param)
 
 
-@pytest.fixture(scope='session')
-def host_cupy_kernels():
-    """The module cupy_kernels, run on the CPU, and its cupy."""
+def run_in_stand_in(name, **imported):
+    """Runs a module of kernels/ anew, with the stand-in in CuPy's place.
+
+    Args:
+        name (str): Name of the module.
+        imported (dict): What it imports of kernels/ that has been run so.
+
+    """
     if host_cupy.COMPILER is None:
         pytest.skip('needs a C++ compiler')
     spec = importlib.util.spec_from_file_location(
-        'host_cupy_kernels',
-        os.path.join(os.path.dirname(kernels.__file__), 'cupy_kernels.py'))
+        f'host_{name}',
+        os.path.join(os.path.dirname(kernels.__file__), f'{name}.py'))
     module = importlib.util.module_from_spec(spec)
-    with host_cupy.installed():
+    with host_cupy.installed(), pytest.MonkeyPatch.context() as patch:
+        for key, value in imported.items():
+            patch.setitem(sys.modules, f'kernels.{key}', value)
         spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope='session')
+def host_cupy_bits():
+    """The module cupy_bits, run on the CPU, and its cupy."""
+    return run_in_stand_in('cupy_bits')
+
+
+@pytest.fixture(scope='session')
+def host_cupy_kernels(host_cupy_bits):
+    """The module cupy_kernels, run on the CPU, and its cupy."""
+    return run_in_stand_in('cupy_kernels', cupy_bits=host_cupy_bits)
 
 
 @pytest.fixture

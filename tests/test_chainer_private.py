@@ -11,8 +11,37 @@ import pytest
 from chainer import reporter
 from chainer.training import Trainer, extensions, updaters
 
-from chainer_compat import PRIVATE_NAMES
 from tests.helpers import ROOT, program_files
+
+# All that this project uses of Chainer and is private there, by the module of
+# this project. What follows a class is an attribute of its instances.
+PRIVATE_NAMES = {
+    'function_quantized_linear': ['chainer.utils.type_check._argname'],
+    'layers.batch_normalization': [
+        'chainer.functions.normalization.batch_normalization._impl_selector'],
+    'layers.shift_batch_normalization': [
+        'chainer.utils.type_check._argname'],
+    'optimizers.fused_clip': [
+        'chainer.GradientMethod._hookable',
+        'chainer.optimizer._OptimizerHookable._post_update_hooks',
+        'chainer.UpdateRule._hookable',
+        'chainer.optimizer._Hookable._post_update_hooks'],
+    'qst': ['chainer.utils.type_check._argname'],
+    'training.array_iterator': [
+        'chainer.iterators._statemachine',
+        'chainer.iterators.SerialIterator._previous_epoch_detail',
+        'chainer.iterators.SerialIterator._state'],
+    'training.divergence': [
+        'chainer.Link._params', 'chainer.Link._persistent',
+        'chainer.Chain._children'],
+    'training.multi_node': [
+        'chainer.training.Trainer._extensions',
+        'chainermn.functions.batch_normalization._NcclImpl'],
+    'training.reports': [
+        'chainer.training.extensions.LogReport._summary',
+        'chainer.DictSummary._summaries', 'chainer.reporter.Summary._n'],
+    'training.snapshots': ['chainer.UpdateRule._init_states'],
+}
 
 
 def instances():

@@ -1,14 +1,14 @@
 import doctest
 import re
 import shlex
-import sys
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import numpy
 import pytest
 
 import predict_mnist
 import train_mnist
+from experiments import summarize
 from prediction.packed_net import PackedMLP
 from recipes import choices
 from tests.helpers import FOLDERS, ROOT
@@ -22,9 +22,6 @@ PROGRAMS = {'train_mnist.py': train_mnist, 'predict_mnist.py': predict_mnist}
 MAPPED = [*FOLDERS, 'benchmarks', 'docs', 'experiments', 'packaging', 'tests']
 
 on_each_page = pytest.mark.parametrize('page', PAGES)
-
-sys.path.append(str(ROOT / 'experiments'))
-import summarize  # noqa: E402  (not a module of the project)
 
 
 @pytest.mark.parametrize(('name', 'seeds', 'epochs'), [
@@ -50,7 +47,7 @@ def test_the_tables_are_those_of_the_logs(page):
 
 def test_the_pages_with_tables_are_these():
     assert {path.relative_to(ROOT).as_posix()
-            for path in summarize.PAGES} == set(PAGES)
+            for path in summarize.documents()} == set(PAGES)
 
 
 def test_the_readme_is_short():

@@ -1,4 +1,4 @@
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import chainer.functions as F
 import numpy
@@ -219,7 +219,7 @@ def test_gpu_gives_what_the_cpu_gives(dtype, random):
 
 @pytest.mark.parametrize('name', [
     'stochastic', 'linear:1', 'linear:4', 'log', 'log:4', 'none'])
-def test_every_quantizer_is_that_of_forward_and_of_gx(
+def test_every_quantizer_is_applied_in_forward_and_in_gx(
         name, random, kernel_path):
     x, W, gy = (chainer.Variable(random.uniform(-1.2, 1.2, shape).astype('f'))
                 for shape in ((9, 70), (40, 70), (9, 40)))

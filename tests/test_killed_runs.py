@@ -69,7 +69,8 @@ def test_a_signal_in_an_epoch_writes_a_snapshot_to_go_on_from(
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_before_the_first_iteration_ends_in_a_line(tmp_path, number):
+def test_a_signal_before_the_first_iteration_ends_a_run_in_one_line(
+        tmp_path, number):
     process = start(tmp_path, moment=f'train_mnist.make_trainer:1:{number:d}')
     _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (
@@ -86,7 +87,7 @@ def test_a_background_job_ignores_ctrl_c_as_its_shell_says(tmp_path):
     assert process.returncode == 0
 
 
-def test_a_second_run_renames_the_first(tmp_path):
+def test_a_second_run_renames_the_folder_of_the_first(tmp_path):
     for _ in range(2):
         process = run(tmp_path, '--epoch', 1)
         assert (process.returncode, process.stderr) == (0, '')
@@ -95,7 +96,7 @@ def test_a_second_run_renames_the_first(tmp_path):
     assert names(tmp_path / 'result') == names(tmp_path / 'result.1')
 
 
-def test_a_full_disk_is_a_line_and_what_was_there_stays(tmp_path):
+def test_a_full_disk_ends_a_run_in_one_line_and_keeps_its_files(tmp_path):
     assert run(tmp_path, '--epoch', 1).returncode == 0
     size = (tmp_path / 'result' / 'snapshot_iter_10').stat().st_size
     before = {name: (tmp_path / 'result' / name).read_bytes()
@@ -104,14 +105,14 @@ def test_a_full_disk_is_a_line_and_what_was_there_stays(tmp_path):
                   preexec_fn=lambda: resource.setrlimit(
                       resource.RLIMIT_FSIZE, (size // 2, size)))
     assert (process.returncode, process.stderr) == (2, (
-        'small_run.py: error: cannot write result/snapshot_iter_19: '
+        'train_mnist.py: error: cannot write result/snapshot_iter_19: '
         'File too large\n'))
     assert names(tmp_path / 'result') == sorted(before)
     path = tmp_path / 'result' / 'snapshot_iter_10'
     assert path.read_bytes() == before[path.name]
 
 
-def test_an_output_that_is_full_is_a_line(tmp_path):
+def test_a_full_standard_output_ends_a_run_in_one_line(tmp_path):
     if not os.path.exists('/dev/full'):
         pytest.skip('needs /dev/full')
     with open('/dev/full', 'w') as full:
@@ -119,7 +120,7 @@ def test_an_output_that_is_full_is_a_line(tmp_path):
             torture.command('never', *ARGUMENTS), cwd=tmp_path, stdout=full,
             stderr=subprocess.PIPE, text=True, timeout=60)
     assert (process.returncode, process.stderr) == (
-        2, 'small_run.py: error: cannot write the output: No space left on '
+        2, 'train_mnist.py: error: cannot write the output: No space left on '
         'device\n')
 
 
@@ -130,7 +131,7 @@ def test_a_damaged_snapshot_is_named_and_the_one_before_it_used(
     path.write_bytes(path.read_bytes()[:-1000])
     process = run(tmp_path, '--epoch', 2, '--autoload')
     line, = process.stderr.splitlines()
-    assert line.startswith('small_run.py: warning: result/snapshot_iter_19 ')
+    assert line.startswith('train_mnist.py: warning: result/snapshot_iter_19 ')
     assert process.returncode == 0
     assert list(torture.differences(finished, tmp_path / 'result')) == []
 
@@ -140,15 +141,15 @@ def python(cwd, code, *arguments):
     code = (f'import sys; sys.path.insert(0, {str(torture.HERE.parent)!r})\n'
             'from tests.helpers import small_run\n'
             'import train_mnist\n'
-            'from training import array_dataset\n'
-            f'array_dataset.get_mnist = small_run.small_mnist\n{code}\n'
+            'from data import sets\n'
+            f'sets.read = small_run.small_mnist\n{code}\n'
             'train_mnist.main()')
     return subprocess.run(
         [sys.executable, '-c', code, *map(str, arguments)], cwd=cwd,
         capture_output=True, text=True, timeout=60)
 
 
-def test_divergence_ends_a_run_in_a_line(tmp_path):
+def test_divergence_ends_a_run_in_one_line(tmp_path):
     process = python(tmp_path, """
 make = train_mnist.make_trainer
 def make_trainer(*args):
@@ -161,8 +162,8 @@ def make_trainer(*args):
     return trainer
 train_mnist.make_trainer = make_trainer""", *ARGUMENTS)
     assert (process.returncode, process.stderr) == (2, (
-        '-c: error: the run diverged at iteration 15: the first layer '
-        'affected is l2/W; the last good snapshot: '
+        'train_mnist.py: error: the run diverged at iteration 15: the first '
+        'layer affected is l2/W; the last good snapshot: '
         'result/snapshot_iter_10\n'))
     assert snapshot_file.read(str(tmp_path / 'result' / 'snapshot_iter_10'))
 
@@ -183,7 +184,7 @@ def test_a_snapshot_of_another_run_says_what_differs(
     assert names(tmp_path) == []
 
 
-def test_neither_plots_nor_the_evaluations_batch_change_the_training(
+def test_neither_plots_nor_the_evaluation_batch_size_change_the_training(
         tmp_path, finished):
     arguments = [a for a in ARGUMENTS if a != '--noplot']
     process = python(tmp_path, 'train_mnist.EVALUATION_BATCHSIZE = 7',

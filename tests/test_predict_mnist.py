@@ -34,11 +34,7 @@ def refused(capsys, *args):
 
 
 def main(*args):
-    sys.argv[0], before = 'predict_mnist.py', sys.argv[0]
-    try:
-        predict_mnist.main([*map(str, args)])
-    finally:
-        sys.argv[0] = before
+    predict_mnist.main([*map(str, args)])
 
 
 @pytest.fixture(scope='module')

@@ -1,4 +1,4 @@
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import numpy
 import pytest
@@ -12,7 +12,7 @@ DTYPES = [numpy.float16, numpy.float32, numpy.float64]
 @pytest.mark.parametrize('name', [
     'binary', 'stochastic', 'linear:1', 'linear:4', 'linear:16', 'log',
     'log:2', 'log:7', 'none'])
-def test_a_name_is_that_of_its_quantizer(name):
+def test_a_quantizer_is_found_by_the_name_that_it_says(name):
     assert str(quantizers.parse(name)) == name
 
 
@@ -54,7 +54,7 @@ def test_shape_dtype_and_nan_are_kept_and_the_range_is_that_of_the_clip(
 
 @pytest.mark.parametrize('dtype', DTYPES)
 @pytest.mark.parametrize('bits', [2, 3, 8])
-def test_linear_is_the_formula_and_has_so_many_values(
+def test_linear_is_its_formula_and_has_two_to_the_bits_values(
         bits, dtype, kernel_path):
     x = numpy.linspace(-1.5, 1.5, 2001).astype(dtype)
     step = 2. ** (1 - bits)
@@ -88,7 +88,7 @@ def test_log_is_the_nearest_power_of_two(dtype, kernel_path, random):
 @pytest.mark.parametrize(('bits', 'magnitudes'), [
     (2, [1]), (3, [.25, .5, 1]),
     (4, [1 / 64, 1 / 32, 1 / 16, 1 / 8, .25, .5, 1])])
-def test_log_has_so_many_magnitudes_and_zero_below_half_of_the_least(
+def test_log_has_the_magnitudes_of_its_bits_and_zero_below_half_of_the_least(
         bits, magnitudes, kernel_path):
     half = numpy.float32(magnitudes[0] / 2)
     x = numpy.concatenate([
@@ -134,7 +134,7 @@ def test_stochastic_follows_the_seed_and_is_the_sign_in_evaluation(
 @pytest.mark.gpu
 @pytest.mark.parametrize('name', ['binary', 'linear:4', 'log', 'log:4',
                                   'none'])
-def test_the_gpu_gives_the_same(name, random):
+def test_gpu_gives_what_the_cpu_gives(name, random):
     import cupy
     x = random.uniform(-1.5, 1.5, 1000).astype(numpy.float32)
     quantizer = quantizers.parse(name)

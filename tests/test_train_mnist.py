@@ -5,11 +5,12 @@ import shutil
 import subprocess
 import sys
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import numpy
 import pytest
 
 import train_mnist
+from data import mnist
 from recipes import choices
 from tests.helpers import FOLDERS, ROOT
 from training import run_folder
@@ -104,7 +105,8 @@ def test_args_json_holds_every_argument(two_epochs):
         **choices.RECIPES['binarized'], 'recipe': 'binarized',
         'batchsize': 500, 'epoch': 2, 'unit': 20, 'gpu': -1, 'out': 'result',
         'resume': None, 'autoload': False, 'frequency': 1, 'seed': 0,
-        'noplot': False, 'summary': False, 'data': None, 'mpi': False}
+        'noplot': False, 'summary': False, 'data': None, 'mpi': False,
+        'training_set': mnist.CHECKSUM}
 
 
 def test_the_graph_shows_the_quantized_functions(two_epochs):

@@ -1,4 +1,4 @@
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import chainer.links as L
 import numpy
@@ -72,13 +72,13 @@ def test_parameters_without_data_are_skipped():
 
 
 @pytest.mark.parametrize('limits', [(1, -1), (0, 0), (float('nan'), 1)])
-def test_limits_that_leave_nothing_are_refused(limits):
+def test_a_lower_limit_that_is_not_below_the_upper_is_refused(limits):
     with pytest.raises(ValueError, match='lower must be less than upper'):
         WeightClip(*limits)
 
 
 @pytest.mark.gpu
-def test_clip_works_on_the_gpu():
+def test_gpu_clips_what_the_cpu_clips():
     import cupy
     param = chainer.Parameter(
         cupy.array([-3, 0.5, 3, numpy.nan], numpy.float32))

@@ -7,7 +7,7 @@ and before chosen calls (a flush, a rename, in a file that is being written, in
 a picture), and ended with SIGINT and SIGTERM in the middle of an epoch; the
 same command with --autoload or --resume goes on, until it is through. Then its
 snapshot and log are compared with those of a run that was never interrupted,
-bit for bit. After these minutes tests/test_fuzz.py damages files and
+bit for bit. After these minutes the tests in tests/fuzz damage files and
 arguments, as many cases of each property as --examples says.
 """
 import argparse
@@ -195,10 +195,10 @@ def report(cwd, say):
 
 
 def fuzz(n_examples):
-    """Runs tests/test_fuzz.py with so many examples of each kind."""
+    """Runs the tests in tests/fuzz with so many examples of each property."""
     with tempfile.NamedTemporaryFile('r') as f:
         code = subprocess.run(
-            [sys.executable, '-m', 'pytest', '-q', str(HERE / 'test_fuzz.py')],
+            [sys.executable, '-m', 'pytest', '-q', str(HERE / 'fuzz')],
             cwd=HERE.parent, env={
                 **os.environ, 'FUZZ_EXAMPLES': str(n_examples),
                 'FUZZ_COUNTS': f.name}).returncode
@@ -214,7 +214,7 @@ def main():
                         help='of killed runs; the damaged files come after')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--examples', type=int, default=200,
-                        help='of each property of tests/test_fuzz.py')
+                        help='of each property in tests/fuzz')
     args = parser.parse_args()
     end = time.monotonic() + 60 * args.minutes
     rng = random.Random(args.seed)

@@ -1,19 +1,23 @@
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 from chainer import datasets
 import numpy
 
-from data import idx
-from data import mnist
+from data import sets
 
 
 class ArrayDataset(datasets.TupleDataset):
     """Dataset whose examples are the rows of arrays, e.g. (image, label).
 
-    A :class:`chainer.datasets.TupleDataset` made of arrays alone, so that all
-    rows can be taken, sent and computed with at once.
+    A :class:`chainer.datasets.TupleDataset` made of arrays alone, where
+    Chainer's takes any sequences, so that all rows can be taken, sent and
+    computed with at once.
 
     Args:
         arrays (:ref:`ndarray`): Arrays of one length.
+
+    Raises:
+        TypeError: If one of them is no array.
+        ValueError: If there are none, or their lengths differ.
 
     Attributes:
         arrays (tuple of :ref:`ndarray`): The same.
@@ -31,6 +35,10 @@ class ArrayDataset(datasets.TupleDataset):
     """
 
     def __init__(self, *arrays):
+        for array in arrays:
+            if not hasattr(array, 'dtype'):
+                raise TypeError('an ArrayDataset is made of arrays, '
+                                f'got {type(array).__name__}')
         super().__init__(*arrays)
         self.arrays = arrays
 
@@ -43,65 +51,39 @@ class ArrayDataset(datasets.TupleDataset):
         return ArrayDataset(*device.send(self.arrays))
 
 
-def get_mnist(root=mnist.ROOT):
+def get_mnist():
     """Returns the MNIST data that lies in the project.
 
-    The examples of :func:`chainer.datasets.get_mnist`, bit for bit, without
-    its download.
-
-    Args:
-        root (str): Folder that holds ``pfnet/chainer/mnist/train.npz`` and
-            ``test.npz``.
+    The examples of :func:`chainer.datasets.get_mnist` with its default
+    arguments, of which it takes none, bit for bit and without the download.
 
     Returns:
-        tuple of ArrayDataset: Training set and test set, each of two arrays:
-        the images, float32 of shape (N, 784) in [0, 1], and the labels, int32
-        of shape (N,), from 0 to 9.
+        tuple of ArrayDataset: Training set and test set; see
+        :func:`from_images`.
 
     Raises:
         InputError: If a file is missing or damaged; the message names it.
 
     """
-    return tuple(_preprocess(*mnist.read(name, root)) for name in mnist.NAMES)
+    return tuple(from_images(*part) for part in sets.read())
 
 
-def get_idx(folder):
-    """Returns a data set in MNIST's format, in the form of :func:`get_mnist`.
+def from_images(images, labels):
+    """Returns a dataset of images as a network is trained on them.
 
     Args:
-        folder (str): Folder of the four IDX files, see :func:`data.idx.read`.
+        images (numpy.ndarray): uint8 pixels of shape (N, pixels).
+        labels (numpy.ndarray): uint8 labels of shape (N,).
 
     Returns:
-        tuple of ArrayDataset: Training set and test set, see
-        :func:`get_mnist`; an image has as many pixels as the files say.
-
-    Raises:
-        InputError: See :func:`data.idx.read_both`.
+        ArrayDataset: The images, float32 of the same shape in [0, 1], and the
+        labels, int32.
 
     """
-    return tuple(_preprocess(*part) for part in idx.read_both(folder))
-
-
-def _preprocess(images, labels):
     # As chainer.datasets.get_mnist does it, to the last bit.
-    x = images.reshape(len(images), -1).astype(numpy.float32)
+    x = images.astype(numpy.float32)
     x *= 1 / 255
     return ArrayDataset(x, labels.astype(numpy.int32))
-
-
-def sizes(*parts):
-    """Returns the size of an image and the number of classes of a data set.
-
-    Args:
-        parts (ArrayDataset): Its parts, of :func:`get_mnist` or
-            :func:`get_idx`.
-
-    Returns:
-        tuple of int: Pixels of an image, and the largest label plus 1.
-
-    """
-    x, _ = parts[0].arrays
-    return x.shape[1], 1 + max(int(part.arrays[1].max()) for part in parts)
 
 
 def symmetric(dataset):

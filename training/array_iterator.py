@@ -1,7 +1,8 @@
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer
 from chainer import backend
 from chainer import iterators
+from chainer.iterators import ShuffleOrderSampler
 from chainer.iterators import _statemachine
 import numpy
 
@@ -20,8 +21,23 @@ class ArrayIterator(iterators.SerialIterator):
         batch_size (int): Number of examples in a batch.
         repeat (bool): If ``True``, it loops over the examples for ever.
         shuffle (bool): If ``True``, the examples are shuffled in each epoch.
+            ``None``: they are, unless there is an ``order_sampler``.
+        order_sampler (callable): Makes the order of an epoch's examples from
+            that of the last one and the position in it; see Chainer's.
+
+    Raises:
+        TypeError: If ``dataset`` is not made of arrays.
+        ValueError: If there are both ``shuffle`` and ``order_sampler``.
 
     """
+
+    def __init__(self, dataset, batch_size, repeat=True, shuffle=None,
+                 order_sampler=None):
+        if not hasattr(dataset, 'arrays'):
+            raise TypeError('dataset must be an ArrayDataset, got '
+                            f"{type(dataset).__name__}; Chainer's "
+                            'SerialIterator takes others')
+        super().__init__(dataset, batch_size, repeat, shuffle, order_sampler)
 
     def __next__(self):
         self._previous_epoch_detail = self.epoch_detail
@@ -38,12 +54,18 @@ class ArrayIterator(iterators.SerialIterator):
 
     def serialize(self, serializer):
         super().serialize(serializer)
-        n = len(self.dataset)
         order = self._state.order
+        n = len(self.dataset if order is None else order)
         if not 0 <= self.current_position < max(n, 1) or (
-                order is not None
-                and not numpy.array_equal(numpy.sort(order), range(n))):
+                order is not None and not self._is_sound(order)):
             raise ValueError('the order of the examples is damaged')
+
+    def _is_sound(self, order):
+        every = range(len(self.dataset))
+        if isinstance(self.order_sampler, ShuffleOrderSampler):
+            return numpy.array_equal(numpy.sort(order), every)
+        # A sampler of the user's may leave examples out and repeat others.
+        return numpy.isin(order, every).all()
 
 
 @chainer.dataset.converter()

@@ -1,4 +1,4 @@
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer
 from chainer import backend
 from chainer.training import extension

@@ -1,5 +1,4 @@
-import chainer_compat  # noqa: F401  (makes Chainer importable)
-import chainer
+import chainer_compat
 from chainer import reporter
 from chainer.training import extensions
 import numpy
@@ -8,34 +7,47 @@ import numpy
 class ExactEvaluator(extensions.Evaluator):
     """Evaluator whose averages are over examples, whatever the batch size.
 
-    :class:`chainer.training.extensions.Evaluator` averages over batches, which
-    gives the examples of a last, smaller batch too much weight. Here each
-    batch counts by its number of examples. What the converter returns is, as
-    for Chainer's, a tuple, a dictionary or one array of examples.
+    :class:`chainer.training.extensions.Evaluator`, with the same arguments,
+    averages over batches, which gives the examples of a last, smaller batch
+    too much weight. Here each batch counts by its number of examples: the
+    length of the first array that the converter returns, be it in a tuple, in
+    a dictionary or alone. What is reported as a tuple of value and weight
+    counts by that weight.
     """
 
     def evaluate(self):
-        """Returns the means over the examples; see Chainer's Evaluator."""
-        if self.eval_hook:
-            self.eval_hook(self)
-        iterator = self.get_iterator('main')
-        iterator.reset()
-        eval_func = self.eval_func or self.get_target('main')
-        summary = reporter.DictSummary()
-        for batch in iterator:
-            observation = {}
-            inputs = self.converter(batch, self.device)
-            args = inputs if isinstance(inputs, tuple) else ()
-            kwargs = inputs if isinstance(inputs, dict) else {}
-            if not (args or kwargs):
-                args = inputs,
-            with reporter.report_scope(observation), (
-                    chainer.no_backprop_mode()):
-                eval_func(*args, **kwargs)
-            # Double precision, so that the sum's rounding does not depend on
-            # the number of batches.
-            n_examples = len(next(iter([*args, *kwargs.values()])))
-            weight = numpy.float64(n_examples)
-            summary.add({name: (value, weight)
-                         for name, value in observation.items()})
-        return summary.compute_mean()
+        """Returns the means over the examples; see Chainer's Evaluator.
+
+        Raises:
+            TypeError: If what the converter returns has no length.
+
+        """
+        given = self.eval_func
+        eval_func = given or self.get_target('main')
+
+        def evaluate_and_weigh(*args, **kwargs):
+            weight = _count(*args, *kwargs.values())
+            eval_func(*args, **kwargs)
+            observation = reporter.get_current_reporter().observation
+            for name, value in observation.items():
+                if not isinstance(value, tuple):
+                    observation[name] = value, weight
+
+        self.eval_func = evaluate_and_weigh
+        try:
+            return super().evaluate()
+        finally:
+            self.eval_func = given
+
+
+def _count(first=None, *_):
+    """Returns the number of examples, those of the first array.
+
+    In double precision, so that the rounding of the sum of what it weighs
+    does not depend on the number of batches.
+    """
+    try:
+        return numpy.float64(len(first))
+    except TypeError:
+        raise TypeError('the converter must return arrays of examples, '
+                        f'got {type(first).__name__}') from None

@@ -14,7 +14,7 @@ import tempfile
 import time
 import traceback
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 from chainer import serializers
 from chainer.functions.normalization import batch_normalization
 from chainer.training import extension
@@ -144,8 +144,8 @@ class _MultiNodeEvaluator(ExactEvaluator):
         self._mpi = mpi
 
     def evaluate(self):
-        means = super().evaluate()
         n = len(self.get_iterator('main').dataset)
+        means = super().evaluate() if n else {}
         means = {key: float(value) for key, value in means.items()}
         everyone = [(n, means) for n, means in self._mpi.allgather((n, means))
                     if n]

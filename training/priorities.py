@@ -7,8 +7,8 @@ its readers, such as LogReport and PrintReport, at PRIORITY_READER.
 from chainer.training.extension import (
     PRIORITY_EDITOR, PRIORITY_READER, PRIORITY_WRITER)
 
-# Before LogReport, whose epoch the signs are of.
-SIGN_CHANGES = PRIORITY_WRITER
+# Before LogReport, whose epoch these are of.
+SIGN_CHANGES = STEP_SIZE = PRIORITY_WRITER
 
 # After the evaluation, before the log and the snapshot.
 DIVERGENCE = PRIORITY_EDITOR + 50

@@ -1,10 +1,12 @@
+from collections.abc import Mapping
 import functools
 import itertools
 import json
 import os
 import sys
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
+from chainer import Variable
 from chainer import computational_graph
 from chainer import configuration
 from chainer.training import extension
@@ -18,16 +20,17 @@ class LogReport(extensions.LogReport):
     """Chainer's LogReport, whose file is whole at any moment.
 
     Args:
-        keys, trigger, postprocess, filename: Those of
-            :class:`chainer.training.extensions.LogReport`.
+        keys, trigger, postprocess, filename, kwargs: Those of
+            :class:`chainer.training.extensions.LogReport`; with
+            ``log_name=None`` there is no file.
 
     """
 
     def __init__(self, keys=None, trigger=(1, 'epoch'), postprocess=None,
-                 filename='log'):
+                 filename=None, **kwargs):
+        super().__init__(keys, trigger, postprocess, filename, **kwargs)
         # Without a name Chainer's writes nothing.
-        super().__init__(keys, trigger, postprocess, log_name=None)
-        self._name = filename
+        self._name, self._log_name = self._log_name, None
 
     def __call__(self, trainer):
         n = len(self.log)
@@ -40,18 +43,22 @@ class LogReport(extensions.LogReport):
 
     def serialize(self, serializer):
         super().serialize(serializer)
-        # What other reports compute with.
-        if not (isinstance(self.log, list) and all(
-                isinstance(entry, dict) and 'epoch' in entry
-                and all(isinstance(value, (int, float))
-                        for value in entry.values())
-                for entry in self.log)) or not all(
-                    summary._n > 0
-                    for summary in self._summary._summaries.values()):
+        if not (isinstance(self.log, list)
+                and all(map(self._is_sound, self.log))
+                and all(summary._n > 0
+                        for summary in self._summary._summaries.values())):
             raise ValueError('the log is damaged')
 
+    def _is_sound(self, entry):
+        """Tells whether other reports can compute with an entry."""
+        if not isinstance(entry, dict) or self._postprocess is not None:
+            # What a postprocess makes of an entry is its own affair.
+            return isinstance(entry, dict)
+        return 'epoch' in entry and all(
+            isinstance(value, (int, float)) for value in entry.values())
 
-class DumpGraph(extension.Extension):
+
+class DumpGraph(extensions.DumpGraph):
     """Trainer extension that writes the graph of the first iteration.
 
     Chainer's DumpGraph, but without state, so that a run that goes on from a
@@ -59,38 +66,30 @@ class DumpGraph(extension.Extension):
     written, and no picture is drawn.
 
     Args:
-        root_name (str): Name of the observed variable that is the root.
-        filename (str): Name of the file in the folder of the results.
+        root_name, filename, variable_style, function_style, kwargs: Those of
+            :class:`chainer.training.extensions.DumpGraph`.
 
     """
 
-    def __init__(self, root_name, filename='cg.dot'):
-        self._root_name = root_name
-        self._filename = filename
-        self._is_done = False
-
-    def initialize(self, trainer):
-        self._keeps_graph = configuration.config.keep_graph_on_report
-        configuration.config.keep_graph_on_report = True
-
-    def trigger(self, trainer):
-        return not self._is_done
-
     def __call__(self, trainer):
-        self._is_done = True
         self.finalize()
-        # The shapes that Chainer's DumpGraph gives to the nodes.
+        root = trainer.observation[self._root_name]
+        if not isinstance(root, Variable):
+            raise TypeError(f'{self._root_name} must be a Variable, '
+                            f'got {type(root).__name__}')
         graph = computational_graph.build_computational_graph(
-            [trainer.observation[self._root_name]],
-            variable_style={'shape': 'octagon', 'fillcolor': '#E0E0E0',
-                            'style': 'filled'},
-            function_style={'shape': 'record', 'fillcolor': '#6495ED',
-                            'style': 'filled'}).dump()
+            [root], variable_style=self._variable_style,
+            function_style=self._function_style).dump()
         files.write(os.path.join(trainer.out, self._filename),
                     lambda f: f.write(graph.encode()))
 
     def finalize(self):
-        configuration.config.keep_graph_on_report = self._keeps_graph
+        if self._original_flag is not None:
+            configuration.config.keep_graph_on_report = self._original_flag
+            self._original_flag = None
+
+    def serialize(self, serializer):
+        pass
 
 
 class PrintReport(extensions.PrintReport):
@@ -98,12 +97,20 @@ class PrintReport(extensions.PrintReport):
 
     Chainer's writes an escape code before each line, to erase the progress
     bar: on a terminal that is right.
+
+    Args:
+        entries, log_report: Those of
+            :class:`chainer.training.extensions.PrintReport`.
+        out (file): Text file to print to; ``None``: what ``sys.stdout`` is
+            now. Chainer's takes what it was when Chainer was imported.
+
     """
 
-    def __init__(self, entries, out=None):
-        out = out or sys.stdout
+    def __init__(self, entries, log_report='LogReport', out=None):
+        out = sys.stdout if out is None else out
+        is_terminal = hasattr(out, 'isatty') and out.isatty()
         super().__init__(
-            entries, out=out if out.isatty() else _PlainText(out))
+            entries, log_report, out if is_terminal else _PlainText(out))
 
 
 class _PlainText:
@@ -115,27 +122,36 @@ class _PlainText:
         self._out.write(text.replace('\033[J', ''))
 
     def flush(self):
-        self._out.flush()
+        if hasattr(self._out, 'flush'):
+            self._out.flush()
 
 
 class PlotReport(extension.Extension):
     """Trainer extension that draws curves over the epochs.
 
-    Chainer's PlotReport keeps the values that it draws in the snapshots, so
+    It does not stand in the place of Chainer's PlotReport and takes other
+    arguments. Chainer's keeps the values that it draws in the snapshots, so
     that a run with plots cannot go on from a snapshot without. This one draws
-    what :class:`~chainer.training.extensions.LogReport` has logged and has no
-    state of its own.
+    what the trainer's extension ``LogReport`` has logged and has no state of
+    its own.
 
     Args:
         entries (dict): Label of each curve by its key in the log.
         ylabel (str): Label of the vertical axis.
-        filename (str): Name of the picture in the folder of the results.
+        filename (str): Name of the picture in the folder of the results, a
+            PNG.
+
+    Raises:
+        TypeError: If ``entries`` is no dictionary.
 
     """
 
     priority = priorities.PLOT
 
     def __init__(self, entries, ylabel, filename):
+        if not isinstance(entries, Mapping):
+            raise TypeError('entries must be a dictionary, the label of each '
+                            f'curve by its key in the log, got {entries!r}')
         self._entries = entries
         self._ylabel = ylabel
         self._filename = filename

@@ -1,7 +1,7 @@
 """Extensions that keep in snapshots what Chainer's trainer does not."""
 import json
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 import chainer
 from chainer.training import extension
 import numpy
@@ -66,12 +66,17 @@ class Settings(extension.Extension):
         free (sequence of str): Names of those that may differ.
         defaults (dict): Values of those that an older snapshot lacks.
 
+    Attributes:
+        loaded (dict or None): The settings of the snapshot that the run goes
+            on from.
+
     """
 
     def __init__(self, settings, free=(), defaults=None):
         self._settings = settings
         self._free = free
         self._defaults = defaults or {}
+        self.loaded = None
 
     def trigger(self, trainer):
         return False
@@ -90,3 +95,4 @@ class Settings(extension.Extension):
             if name not in self._free and others.get(name) != value:
                 raise ValueError(f'{name} is {others.get(name)} in the file, '
                                  f'{value} here')
+        self.loaded = others

@@ -3,7 +3,7 @@ import os
 import re
 import warnings
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 from chainer import serializers
 import numpy
 

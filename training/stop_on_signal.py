@@ -1,6 +1,6 @@
 import sys
 
-import chainer_compat  # noqa: F401  (makes Chainer importable)
+import chainer_compat
 from chainer.training import extension
 
 from training import priorities

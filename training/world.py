@@ -1,7 +1,4 @@
 """The processes of a run: what each has of the data, and what it does."""
-import contextlib
-
-from system import command_line
 from training.exact_evaluator import ExactEvaluator
 
 
@@ -106,31 +103,3 @@ multi_node.MultiNodeWorld` has the parts for several processes.
 
     def leave(self):
         """Waits for all processes; from then on each may end by itself."""
-
-
-@contextlib.contextmanager
-def join(parser, args):
-    """Runs a program with the other processes, where there shall be several.
-
-    In the ``with`` block errors end it as those in
-    :func:`system.command_line.running` do.
-
-    Args:
-        parser (~system.command_line.ArgumentParser): The program's parser.
-        args (argparse.Namespace): The arguments; ``mpi`` tells whether there
-            are several processes, ``gpu`` is the id of the GPU.
-
-    Yields:
-        World: The processes.
-
-    """
-    with contextlib.ExitStack() as stack:
-        # This one is for MPI that is missing, the second for the rest: its
-        # line is printed before the other processes are ended.
-        stack.enter_context(command_line.running(parser))
-        world = World()
-        if args.mpi:
-            from training import multi_node
-            world = stack.enter_context(multi_node.join(args.gpu))
-            stack.enter_context(command_line.running(parser))
-        yield world

@@ -1,7 +1,7 @@
-"""The signs of a matrix as bits, and the products of a training with them.
+"""The signs of weights in bits, and the products of a training with them.
 
 One pass over the weights makes a bit of each; all products, forward and
-backward, are made from these.
+backward, are made from these bits.
 """
 import functools
 
@@ -14,15 +14,15 @@ from kernels.compiled.vector_intrinsics import is_at_least
 from kernels.matrix import Matrix
 from kernels.threads import n_own, run_in_threads
 
-# Weights for which a thread is woken.
+# Least number of weights for which a thread is woken.
 _WEIGHTS = 1 << 17
 
 
 @jit
-def _pack(x, words):
-    """Writes the bits ``x >= 0``, 64 to a word; returns whether none is NaN.
+def _write_bits(x, words):
+    """Writes the bits ``x >= 0`` to words, and returns whether none is NaN.
 
-    Those beyond the end of a row are 0.
+    The bits beyond the end of a row are 0.
     """
     n_rows, n = x.shape
     x = x.reshape(-1)
@@ -45,7 +45,8 @@ def _pack(x, words):
 
 
 @jit
-def _unpack(words, W):
+def _write_signs(words, W):
+    """Writes +1 or -1 for each bit of rows of words to a matrix."""
     one = W.dtype.type(1)
     for i in range(W.shape[0]):
         for j in range(W.shape[1]):
@@ -53,8 +54,15 @@ def _unpack(words, W):
             W[i, j] = one if bit else -one
 
 
-class PackedMatrix(Matrix):
-    """The signs of a matrix; see ``numpy_kernels.sign_matrix``."""
+class SignMatrix(Matrix):
+    """The signs of weights in bits; see ``numpy_kernels.sign_matrix``.
+
+    Args:
+        words (numpy.ndarray): Bits of the signs, see :func:`sign_bits`.
+        shape (tuple): Shape of the weights, (M, K).
+        dtype (numpy.dtype): Dtype of the weights.
+
+    """
 
     def __init__(self, words, shape, dtype):
         self._words = words
@@ -63,10 +71,10 @@ class PackedMatrix(Matrix):
 
     @functools.cached_property
     def array(self):
-        """+1 and -1, for what no kernel here covers."""
+        """The matrix of +1 and -1, for products that no kernel covers."""
         array = numpy.empty(self._shape, self._dtype)
         run_in_threads(
-            lambda rows: _unpack(self._words[rows], array[rows]),
+            lambda rows: _write_signs(self._words[rows], array[rows]),
             len(array), n_own(array.size, _WEIGHTS))
         return array
 
@@ -85,16 +93,21 @@ class PackedMatrix(Matrix):
         return numpy_kernels.dot(gy, self.array) if y is None else y
 
 
-def pack_signs(x):
-    """Returns the bits ``x >= 0`` and whether no value is NaN.
+def sign_bits(x):
+    """Returns the bits ``x >= 0`` of a matrix and whether no value is NaN.
 
     Args:
-        x (numpy.ndarray): Matrix in the order of C, float32 or float64.
+        x (numpy.ndarray): Contiguous float32 or float64 matrix of shape
+            (N, K).
+
+    Returns:
+        tuple: uint64 words of shape (N, ceil(K / 64)), see
+        ``numpy_bits.pack_signs``, and a bool.
 
     """
     words = numpy.empty((len(x), -(-x.shape[1] // 64)), numpy.uint64)
     results = []
     run_in_threads(
-        lambda rows: results.append(_pack(x[rows], words[rows])),
+        lambda rows: results.append(_write_bits(x[rows], words[rows])),
         len(x), n_own(x.size, _WEIGHTS))
     return words, all(results)

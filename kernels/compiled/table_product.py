@@ -20,8 +20,9 @@ kind. Float32 only.
 import numpy
 
 from kernels.compiled.jit import jit
-from kernels.compiled.vector_intrinsics import (
-    TABLE, TABLE_BITS, TABLE_COLUMNS, TABLE_ROWS, TILE, or_where, table_tile)
+from kernels.compiled.product_intrinsics import (
+    TABLE, TABLE_BITS, TABLE_COLUMNS, TABLE_ROWS, TILE, table_tile)
+from kernels.compiled.vector_intrinsics import or_where
 from kernels.compiled.xnor_product import magnitude_of
 from kernels.threads import n_own, run_in_threads
 
@@ -34,11 +35,11 @@ _WORDS = 6
 _GROUPS = 32 // TABLE_BITS if TABLE_BITS else 0
 _BINARY_ROWS, _TERNARY_ROWS = 30, 18
 
-# Numbers, and lookups, for which a thread is woken: some 50 us.
-_PACKING = 1 << 17
+# Least signs to encode, and lookups, for which a thread is woken: some 50 us.
+_ENCODING = 1 << 17
 _LOOKUPS = 1 << 21
 
-# digits[i, e] is what entry e of a table takes of the i-th number of a group.
+# Factor [i, e]: what entry e of a table takes of the i-th number of a group.
 _ENTRIES, _PLACES = numpy.arange(TABLE), numpy.arange(5)[:, None]
 _BINARY = numpy.where(
     _PLACES < TABLE_BITS, 2 * (_ENTRIES >> _PLACES & 1) - 1,
@@ -48,10 +49,10 @@ _TERNARY = numpy.where(
 
 
 @jit
-def _pack_binary(b, magnitude, words):
-    """Packs 30 rows of +- the magnitude into a row of words.
+def _encode_binary(b, magnitude, words):
+    """Writes signs as indices of table entries, 30 rows as a row of words.
 
-    Returns whether there are no other values.
+    Returns whether b has no other values than +- the magnitude.
     """
     zero = b.dtype.type(0)
     words[:] = 0
@@ -67,10 +68,10 @@ def _pack_binary(b, magnitude, words):
 
 
 @jit
-def _pack_ternary(b, magnitude, words):
-    """Packs 18 rows of 0 and +- the magnitude into a row of words.
+def _encode_ternary(b, magnitude, words):
+    """Writes signs and zeros as indices, 18 rows as a row of words.
 
-    Returns whether there are no other values.
+    Returns whether b has no other values than 0 and +- the magnitude.
     """
     zero = b.dtype.type(0)
     words[:] = 0
@@ -91,7 +92,7 @@ def _pack_ternary(b, magnitude, words):
 
 @jit
 def _stack(signs, first, words):
-    """Writes rows of bits, from the first on, as rows of words of 30 rows."""
+    """Writes signs in bits as indices, 30 rows from ``first`` on as a row."""
     words[:] = 0
     n_words, width = words.shape
     for k in range(n_words):
@@ -105,7 +106,10 @@ def _stack(signs, first, words):
 
 @jit
 def _regroup(signs, words):
-    """Writes rows of bits, 64 to a word, as columns of words of 30."""
+    """Writes the transpose of signs in bits as indices, 30 columns as a row.
+
+    So a word of 64 bits becomes words of 30 bits that lie in a column.
+    """
     low = numpy.uint64((1 << _BINARY_ROWS) - 1)
     for k in range(len(words)):
         w, place = divmod(k * _BINARY_ROWS, 64)
@@ -118,7 +122,11 @@ def _regroup(signs, words):
 
 @jit
 def _make_tables(numbers, start, n_groups, span, digits, tables):
-    """Writes those of TABLE_ROWS rows of numbers."""
+    """Writes the sums that signs can make of each group of numbers in a row.
+
+    For TABLE_ROWS rows and n_groups groups of ``span`` numbers, the first of
+    which begins at ``start``.
+    """
     at = 0
     for k in range(start, start + n_groups * span, span):
         for r in range(TABLE_ROWS):
@@ -135,6 +143,7 @@ def _make_tables(numbers, start, n_groups, span, digits, tables):
 
 @jit
 def _multiply(a, words, span, digits, y):
+    """Writes the product of numbers and signs given as indices to y."""
     n_rows, n_columns = y.shape
     n = a.shape[1]
     width = words.shape[1]
@@ -167,12 +176,14 @@ def _is_covered(a, n_columns):
 
 
 def _empty_words(n, n_columns, rows):
+    """Returns words for the indices of n rows of signs, ``rows`` in a word."""
     return numpy.empty(
         (-(-n // rows), -(-n_columns // TABLE_COLUMNS) * TABLE_COLUMNS),
         numpy.uint32)
 
 
 def _run(a, words, span, digits, n_columns):
+    """Returns the product of numbers and signs given as indices."""
     y = numpy.empty((len(a), n_columns), numpy.float32)
 
     def multiply(blocks):
@@ -185,26 +196,29 @@ def _run(a, words, span, digits, n_columns):
     return y
 
 
-def _pack(b, magnitude, kernel, rows):
-    """Returns b as words, or ``None`` where its values are others."""
+def _encode(b, magnitude, kernel, rows):
+    """Returns signs as words of indices, or None where b has other values."""
     words = _empty_words(*b.shape, rows)
     results = []
 
-    def pack_part(part):
+    def encode_part(part):
         results.append(kernel(b[rows * part.start:rows * part.stop],
                               magnitude, words[part]))
 
-    run_in_threads(pack_part, len(words), n_own(b.size, _PACKING))
+    run_in_threads(encode_part, len(words), n_own(b.size, _ENCODING))
     return words if all(results) else None
 
 
 def dot(a, b):
-    """Returns ``a b``, or ``None`` where this module does not cover it.
+    """Returns the product ``a b``, or None where it is not covered.
 
     Args:
         a (numpy.ndarray): Float32 matrix of shape (N, K), any numbers.
         b (numpy.ndarray): Float32 matrix of shape (K, M) whose values are
             +-c or, with AVX-512, 0 and +-c, for any c.
+
+    Returns:
+        numpy.ndarray: Float32 product of shape (N, M).
 
     """
     if not (_is_covered(a, b.shape[1]) and b.dtype == numpy.float32
@@ -213,25 +227,28 @@ def dot(a, b):
     magnitude = magnitude_of(b)
     if magnitude is None:
         return None
-    words = _pack(b, magnitude, _pack_binary, _BINARY_ROWS)
+    words = _encode(b, magnitude, _encode_binary, _BINARY_ROWS)
     if words is not None:
         return _run(a, words, TABLE_BITS, magnitude * _BINARY, b.shape[1])
     if TABLE < 27:
         return None
-    words = _pack(b, magnitude, _pack_ternary, _TERNARY_ROWS)
+    words = _encode(b, magnitude, _encode_ternary, _TERNARY_ROWS)
     if words is not None:
         return _run(a, words, 3, magnitude * _TERNARY, b.shape[1])
     return None
 
 
 def dot_signs(a, signs, n_columns):
-    """Returns ``a b``, or ``None`` where this module does not cover it.
+    """Returns the product ``a b``, or None where it is not covered.
 
     Args:
         a (numpy.ndarray): Float32 matrix of shape (N, K), any numbers.
-        signs (numpy.ndarray): Signs of b, of shape (K, n_columns), see
-            ``numpy_kernels.pack_signs``.
+        signs (numpy.ndarray): Signs of b, of shape (K, n_columns), in bits,
+            see ``numpy_bits.pack_signs``.
         n_columns (int): Number of columns of b.
+
+    Returns:
+        numpy.ndarray: Float32 product of shape (N, n_columns).
 
     """
     if not _is_covered(a, n_columns):
@@ -239,17 +256,20 @@ def dot_signs(a, signs, n_columns):
     words = _empty_words(len(signs), 64 * signs.shape[1], _BINARY_ROWS)
     run_in_threads(
         lambda part: _stack(signs, part.start * _BINARY_ROWS, words[part]),
-        len(words), n_own(64 * signs.size, _PACKING))
+        len(words), n_own(64 * signs.size, _ENCODING))
     return _run(a, words, TABLE_BITS, _BINARY, n_columns)
 
 
 def dot_signs_transposed(a, signs):
-    """Returns ``a b^T``, or ``None`` where this module does not cover it.
+    """Returns the product ``a b^T``, or None where it is not covered.
 
     Args:
         a (numpy.ndarray): Float32 matrix of shape (N, K), any numbers.
-        signs (numpy.ndarray): Signs of b, of shape (M, K), see
-            ``numpy_kernels.pack_signs``.
+        signs (numpy.ndarray): Signs of b, of shape (M, K), in bits, see
+            ``numpy_bits.pack_signs``.
+
+    Returns:
+        numpy.ndarray: Float32 product of shape (N, M).
 
     """
     if not _is_covered(a, len(signs)):

@@ -1,26 +1,29 @@
-"""Matrix products of signs and signs, by XNOR and popcount.
+"""Matrix products of signs and signs in a training, by XNOR and popcount.
 
-In a training: of binary activations, some of which dropout may have set to
-zero, and the bits of weights. (The packed network, whose activations are bits
-as well and whose weights lie in tiles, has its own: see ``numba_kernels``.)
+One factor are binary activations, some of which dropout may have set to zero,
+the other one the bits of weights. (A packed net, whose activations are bits as
+well and whose weights lie in tiles, has products of its own: see
+``numba_bits``.)
 """
 import numpy
 
 from kernels.compiled.jit import jit
+from kernels.compiled.product_intrinsics import (
+    ROWS, masked_xnor_tile_row, masked_xnor_tile_rows)
 from kernels.compiled.vector_intrinsics import (
-    ROWS, has_magnitude, is_at_least, masked_xnor_tile_row,
-    masked_xnor_tile_rows, popcount)
+    has_magnitude, is_at_least, popcount)
 from kernels.threads import n_own, run_in_threads
 
-# Weights for which a thread is woken.
+# Least number of weights for which a thread is woken.
 _WEIGHTS = 1 << 17
 
 
 @jit
-def _pack(x, start, n, magnitude):
-    """Returns n <= 64 values as words of their signs and of those not 0.
+def _ternary_bits(x, start, n, magnitude):
+    """Returns a word of the signs of values and one of those that are not 0.
 
-    And whether all are of this magnitude or 0.
+    The third result is whether each of the n <= 64 values is 0 or +- the
+    magnitude.
     """
     zero = x.dtype.type(0)
     if n == 64:
@@ -46,7 +49,7 @@ def _pack(x, start, n, magnitude):
 def _ternary_dot(x, W, magnitude, y):
     """Writes ``x W^T`` to y, or returns False where x has other values.
 
-    They have to be 0 or of the magnitude.
+    The values of x have to be 0 or +- the magnitude, W are signs in bits.
     """
     n_rows, n_in = x.shape
     n_out, n_words = W.shape
@@ -56,12 +59,12 @@ def _ternary_dot(x, W, magnitude, y):
     n_active = numpy.zeros(n_rows, numpy.int64)
     for i in range(n_rows):
         for k in range(n_words):
-            words[i, k], masks[i, k], is_covered = _pack(
+            words[i, k], masks[i, k], is_covered = _ternary_bits(
                 x, i * n_in + 64 * k, min(64, n_in - 64 * k), magnitude)
             if not is_covered:
                 return False
             n_active[i] += numpy.int64(popcount(masks[i, k]))
-    # Tiles of the weights one after the other; see numpy_kernels.tile_weights.
+    # Tiles of the weights one after the other; see numpy_bits.tile_weights.
     tile = numpy.zeros((n_words, 64), numpy.uint64)
     dots = numpy.empty(ROWS * 64, numpy.int64)
     for first in range(0, n_out, 64):
@@ -87,9 +90,9 @@ def _ternary_dot(x, W, magnitude, y):
 
 
 def magnitude_of(matrix):
-    """Returns c where the first row has but +-c and 0, else ``None``.
+    """Returns c where the first row of a matrix has but +-c and 0, or None.
 
-    A look that tells real numbers, such as pixels, from signs right away.
+    This look tells real numbers, such as pixels, from signs right away.
     """
     row = numpy.abs(matrix[0])
     magnitude = row.max()
@@ -100,16 +103,19 @@ def magnitude_of(matrix):
 
 
 def dot_transposed(x, W):
-    """Returns ``x W^T``, or ``None`` where this module does not cover it.
+    """Returns the product ``x W^T``, or None where it is not covered.
 
-    It is c times a sum of integers, rounded once: exact where c is a power of
-    two.
+    A value is c times a sum of integers, rounded once: exact where c is a
+    power of two.
 
     Args:
         x (numpy.ndarray): Float32 or float64 matrix of shape (N, K) whose
             values are +-c and 0, for any c.
-        W (numpy.ndarray): Signs of a matrix of shape (M, K), see
-            ``numpy_kernels.pack_signs``.
+        W (numpy.ndarray): Signs of a matrix of shape (M, K) in bits, see
+            ``numpy_bits.pack_signs``.
+
+    Returns:
+        numpy.ndarray: Product of shape (N, M), of x's dtype.
 
     """
     if not (x.size and x.dtype in (numpy.float32, numpy.float64)

@@ -42,7 +42,7 @@ def close(a, b):
     assert numpy.abs(a - b).mean() < 6
 
 
-def test_a_digit_is_made_as_mnists(seven):
+def test_a_digit_has_the_size_and_the_centre_of_mnists(seven):
     assert seven.shape == (784,)
     field = seven.reshape(28, 28)
     rows, columns = field.any(axis=1), field.any(axis=0)
@@ -93,7 +93,7 @@ def test_noise_of_a_photograph_does_not_matter(seven, tmp_path):
     close(read(image, tmp_path, 'digit.jpg', quality=80), seven)
 
 
-def test_a_rotated_photograph_is_set_upright(seven, tmp_path):
+def test_a_photograph_that_says_it_is_rotated_is_set_upright(seven, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # To be turned by 90 degrees.
     image = draw_seven().transpose(Image.Transpose.ROTATE_90)
@@ -124,7 +124,7 @@ def test_a_picture_of_one_colour_is_refused(tmp_path):
             read(Image.new('L', size, 200), tmp_path)
 
 
-def test_what_is_no_picture_is_refused(tmp_path):
+def test_a_file_that_is_no_picture_is_refused(tmp_path):
     path = tmp_path / 'digit.png'
     with pytest.raises(ValueError, match=r'cannot read .* No such'):
         digit_image.read(path)
@@ -163,7 +163,7 @@ def is_refused(path):
     return False
 
 
-def test_a_chunk_that_claims_gigabytes_takes_none(tmp_path):
+def test_a_png_chunk_that_claims_gigabytes_takes_no_memory(tmp_path):
     import tracemalloc
     path = tmp_path / 'digit.png'
     draw_seven().save(path)
@@ -178,7 +178,7 @@ def test_a_chunk_that_claims_gigabytes_takes_none(tmp_path):
     assert peak < 1 << 24
 
 
-def test_a_bomb_is_refused_before_it_goes_off(tmp_path):
+def test_a_picture_of_400_million_pixels_is_refused(tmp_path):
     path = tmp_path / 'bomb.png'
     Image.new('1', (20000, 20000)).save(path)
     with pytest.raises(ValueError, match=r'too large: .*pixels'):

@@ -7,14 +7,14 @@ import struct
 import subprocess
 import sys
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import numpy
 import pytest
 
 from data import idx
 from data import mnist
+from data import sets
 from tests.helpers import ROOT, write_idx
-from training import array_dataset
 
 NAMES = ['train-images-idx3-ubyte', 'train-labels-idx1-ubyte',
          't10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte']
@@ -49,19 +49,19 @@ def test_files_come_back_as_they_were_written(
 def test_mnist_as_idx_files_is_what_chainers_get_mnist_gives(tmp_path):
     write_idx(tmp_path, *((x.reshape(-1, 28, 28), y) for x, y in map(
         mnist.read, mnist.NAMES)))
-    for actual, expected in zip(array_dataset.get_idx(str(tmp_path)),
-                                array_dataset.get_mnist()):
-        for a, b in zip(actual.arrays, expected.arrays):
+    ours, expected = sets.read(str(tmp_path)), sets.read()
+    for part, expected_part in zip(ours, expected):
+        for a, b in zip(part, expected_part):
             assert a.dtype == b.dtype
             numpy.testing.assert_array_equal(a, b)
-    assert array_dataset.sizes(actual) == (784, 10)
-    assert array_dataset.sizes(expected) == (784, 10)
+    assert ours.sizes == expected.sizes == (784, 10)
+    assert ours.checksum == expected.checksum
 
 
 def test_sizes_are_those_of_header_and_labels(folder):
-    train, test = array_dataset.get_idx(str(folder))
-    assert array_dataset.sizes(train) == (12, 3)
-    assert (len(train), len(test)) == (30, 9)
+    image_set = sets.read(str(folder))
+    assert image_set.sizes == (12, 3)
+    assert [len(x) for x, _ in image_set] == [30, 9]
 
 
 def rewrite(path, change):
@@ -79,7 +79,7 @@ def rewrite(path, change):
     (lambda b: b[:4] + struct.pack('>I', 8) + b[8:], 'but holds more'),
 ])
 @pytest.mark.parametrize('compressed', [False, True])
-def test_a_file_that_is_not_what_it_says_is_named(
+def test_a_file_that_does_not_fit_its_header_is_named(
         folder, name, change, message, compressed):
     rewrite(folder / name, change)
     if compressed:
@@ -161,7 +161,8 @@ def test_the_programs_train_and_predict_on_any_data(folder):
     ('predict_mnist.py', ['x', '--data', '.', '--image', 'y'],
      '--image takes digits of MNIST'),
 ])
-def test_bad_arguments_are_one_line(folder, program, arguments, message):
+def test_bad_arguments_are_refused_in_one_line(
+        folder, program, arguments, message):
     process = run(program, *arguments, cwd=folder)
     assert process.returncode == 2
     line, = process.stderr.splitlines()
@@ -177,7 +178,7 @@ def test_a_net_of_another_size_is_refused(folder):
         'makes 3 classes of 12 values, not the 10 of the 784 pixels of MNIST')
 
 
-def test_summary_is_that_of_the_data(folder):
+def test_the_summary_has_the_sizes_of_the_data(folder):
     process = run('train_mnist.py', '--data', '.', '--unit', 8, '--summary',
                   cwd=folder)
     assert '(-1, 3)' in process.stdout

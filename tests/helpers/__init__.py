@@ -6,12 +6,11 @@ import struct
 import numpy
 import pytest
 
+import kernels
 from kernels import numpy_kernels
 
-try:
-    from kernels.compiled import numba_kernels
-except ImportError:
-    numba_kernels = None
+# None where Numba is missing or switched off (NUMBA_DISABLE_JIT).
+numba_kernels = getattr(kernels, 'numba_kernels', None)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -27,7 +26,8 @@ def program_files():
     return sorted(path for path in paths if path.name != 'noxfile.py')
 
 needs_numba = pytest.mark.skipif(
-    numba_kernels is None, reason='needs Numba, which is not installed')
+    numba_kernels is None,
+    reason='needs Numba, which is not installed or switched off')
 on_each_backend = pytest.mark.parametrize('backend', [
     numpy_kernels, pytest.param(numba_kernels, marks=needs_numba)],
     ids=['numpy', 'numba'])

@@ -1,5 +1,5 @@
 """Random nets and pictures, and the nets of Chainer that they are."""
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import hypothesis
 import numpy

@@ -17,12 +17,10 @@ from system import interruption  # (as the program does)
 
 interruption.quit_on_signal()
 
-import chainer_compat  # noqa: E402, F401  (before chainer)
-import numpy  # noqa: E402
+import chainer_compat  # noqa: E402
 
 import train_mnist  # noqa: E402
-from data import mnist  # noqa: E402
-from training import array_dataset  # noqa: E402
+from data import mnist, sets  # noqa: E402
 
 # Number of training images. Batches of 70 make no whole epoch.
 N_IMAGES = 640
@@ -49,17 +47,17 @@ def kill_before(moment):
     setattr(owner, name, count)
 
 
-def small_mnist():
+def small_mnist(folder=None):
     """Returns some of the test images, to train and to test on."""
     x, t = mnist.read('test.npz')
-    x, t = x.astype(numpy.float32) / 255, t.astype(numpy.int32)
-    return [array_dataset.ArrayDataset(x[part], t[part])
-            for part in (slice(N_IMAGES), slice(N_IMAGES, N_IMAGES + 200))]
+    return sets.ImageSet(*(
+        (x[part], t[part])
+        for part in (slice(N_IMAGES), slice(N_IMAGES, N_IMAGES + 200))))
 
 
 if __name__ == '__main__':
     moment = sys.argv.pop(1)
     if moment != 'never':
         kill_before(moment)
-    array_dataset.get_mnist = small_mnist
+    sets.read = small_mnist
     train_mnist.main()

@@ -6,14 +6,14 @@ from kernels import numpy_kernels
 from tests.helpers import needs_numba, numba_kernels, on_each_backend
 
 DTYPES = [numpy.float16, numpy.float32, numpy.float64]
-# Of rows of the factor, of columns and of rows of the matrix.
+# Numbers of rows of the factor, of columns and of rows of the matrix.
 SHAPES = [(0, 64, 64), (8, 0, 64), (8, 64, 0), (1, 100, 100), (3, 5, 2),
           (8, 1, 32), (8, 63, 33), (9, 64, 64), (10, 65, 127), (20, 784, 200),
           (30, 1000, 10)]
 
 
 def weights(shape, dtype, random):
-    """Latent weights, some of them at the edge."""
+    """Returns latent weights, some of them 0, -0.0 or infinite."""
     W = random.uniform(-2, 2, shape).astype(dtype)
     edges = random.uniform(size=shape) < .1
     W[edges] = random.choice([0, -0., numpy.inf, -numpy.inf], shape)[edges]
@@ -23,7 +23,7 @@ def weights(shape, dtype, random):
 @on_each_backend
 @pytest.mark.parametrize('dtype', DTYPES)
 @pytest.mark.parametrize('shape', SHAPES)
-def test_products_of_integers_are_those_with_the_signs(
+def test_products_of_signs_and_integers_are_exact(
         some_threads, backend, dtype, shape, random):
     n, n_in, n_out = shape
     W = weights((n_out, n_in), dtype, random)
@@ -47,7 +47,7 @@ def test_products_of_integers_are_those_with_the_signs(
 
 @on_each_backend
 @pytest.mark.parametrize('position', [(0, 0), (19, 63), (7, 64), (39, 129)])
-def test_nan_reaches_the_units_and_inputs_that_have_it(
+def test_nan_weights_reach_their_unit_and_their_input_only(
         backend, position, random):
     W = weights((40, 130), numpy.float32, random)
     W[position] = numpy.nan
@@ -62,7 +62,7 @@ def test_nan_reaches_the_units_and_inputs_that_have_it(
 @needs_numba
 @pytest.mark.parametrize('value', [0.5, numpy.nan, numpy.inf, 1 + 2. ** -23])
 @pytest.mark.parametrize('position', [(0, 0), (19, 0), (7, 100), (19, 129)])
-def test_the_product_of_other_values_than_signs_is_the_ordinary_one(
+def test_products_with_other_values_than_signs_agree_with_numpys(
         value, position, random):
     x = random.choice([-1, 1], (20, 130)).astype(numpy.float32)
     x[position] = value
@@ -77,7 +77,7 @@ def test_the_product_of_other_values_than_signs_is_the_ordinary_one(
 
 
 @on_each_backend
-def test_dtypes_and_layouts_that_differ(backend, random):
+def test_products_are_exact_for_any_dtypes_and_layouts(backend, random):
     W = weights((40, 130), numpy.float32, random)
     Wq = numpy.where(W >= 0, 1, -1)
     for matrix in map(backend.sign_matrix, (

@@ -19,8 +19,8 @@ else:
 pytestmark = [needs_numba, pytest.mark.skipif(
     not table_bits, reason='needs a processor with AVX2 or AVX-512')]
 
-# Of rows, of summands, of columns: one more and one less than what a word, a
-# block of tables and a tile hold.
+# Numbers of rows, of summands, of columns: one more and one less than what a
+# word, a block of tables and a tile hold.
 SHAPES = [(5, 1, 64), (5, 4, 65), (6, 5, 64), (9, 17, 100), (10, 18, 127),
           (11, 19, 128), (12, 29, 129), (13, 30, 64), (14, 31, 191),
           (100, 64, 64), (15, 107, 64), (16, 108, 200), (17, 109, 65),
@@ -32,11 +32,12 @@ if table_bits == 5:
 
 
 def integers(shape, random):
-    """Float32 numbers whose sums are exact in each order."""
+    """Returns float32 numbers whose sums are exact in each order."""
     return random.randint(-9, 10, shape).astype(numpy.float32)
 
 
 def signs(shape, random, values=(-1, 1)):
+    """Returns a float32 matrix of random signs or other values."""
     b = random.choice(values, shape).astype(numpy.float32)
     b[0, 0] = values[-1]  # not all are zero
     return b
@@ -57,7 +58,7 @@ def test_dot_is_the_exact_product_of_integers(
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-def test_products_with_signs_are_those_of_integers(
+def test_products_with_signs_in_bits_are_exact(
         some_threads, shape, random):
     n, k, m = shape
     a, b = integers((n, k), random), signs((k, m), random)
@@ -105,7 +106,7 @@ def test_other_values_than_signs_are_left_to_numpy(
             numba_kernels.dot(a, b), numpy_kernels.dot(a, b))
 
 
-def test_minus_zero_is_zero(random):
+def test_minus_zero_counts_as_zero(random):
     a, b = integers((10, 40), random), signs((40, 70), random, [-1, 0, 1])
     minus = numpy.where(b == 0, numpy.float32(-0.), b)
     numpy.testing.assert_array_equal(numba_kernels.dot(a, minus), a.dot(b))
@@ -123,7 +124,7 @@ def test_a_number_that_is_not_finite_reaches_its_row_and_no_other(
     numpy.testing.assert_array_equal(y[rows], a[rows].dot(b))
 
 
-def test_dtypes_layouts_and_sizes_that_it_does_not_cover(random):
+def test_dtypes_layouts_and_sizes_not_covered_are_left_to_numpy(random):
     a, b = integers((40, 38), random), signs((38, 100), random)
     for left, right in ((a.astype(float), b.astype(float)),
                         (a, b.astype(float)), (a, numpy.asfortranarray(b)),
@@ -133,7 +134,8 @@ def test_dtypes_layouts_and_sizes_that_it_does_not_cover(random):
             numba_kernels.dot(left, right), left.dot(right))
 
 
-def test_training_takes_it_forward_and_backward(monkeypatch, random):
+def test_a_training_takes_table_products_forward_and_backward(
+        monkeypatch, random):
     monkeypatch.setattr(numpy_kernels, 'dot', None)
     x, W, gy = (integers((100, 784), random), signs((200, 784), random),
                 integers((100, 200), random))

@@ -1,9 +1,14 @@
+import os
+import subprocess
+import sys
+
 import numpy
 import pytest
 import threadpoolctl
 
 import kernels
 from kernels import numpy_kernels, threads
+from tests.helpers import ROOT
 
 
 def blas_threads():
@@ -81,3 +86,52 @@ def test_a_thread_that_divides_its_own_work_does_not_wait_for_itself(
 
     threads.run_in_threads(divide, 16, 8)
     assert sum(part.stop - part.start for part in taken) == 16
+
+
+@pytest.mark.parametrize('n_rows', [0, 1, 2, 5, 100])
+@pytest.mark.parametrize('n', [0, 1, 2, 3, 8])
+def test_each_row_is_given_to_one_thread(n_rows, n, monkeypatch):
+    monkeypatch.setattr(threads, 'n_threads', lambda: 4)
+    taken = numpy.zeros(n_rows, int)
+
+    def take(part):
+        taken[part] += 1
+
+    threads.run_in_threads(take, n_rows, n)
+    assert (taken == 1).all()
+
+
+def test_an_error_in_a_thread_is_raised_to_the_caller(monkeypatch):
+    monkeypatch.setattr(threads, 'n_threads', lambda: 2)
+
+    def fail(part):
+        if part.start:
+            raise ValueError('in a thread')
+
+    with pytest.raises(ValueError, match='in a thread'):
+        threads.run_in_threads(fail, 10, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_getaffinity'),
+                    reason='needs Linux')
+def test_threads_are_as_many_as_the_cores_that_are_allowed():
+    assert threads.n_threads() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+def test_threads_work_in_a_forked_process():
+    code = '''
+import os, warnings
+warnings.simplefilter('ignore')
+from kernels import threads
+threads.n_threads = lambda: 2
+done = []
+threads.run_in_threads(done.append, 4, 2)
+pid = os.fork()
+threads.run_in_threads(done.append, 4, 2)
+if pid:
+    assert os.waitpid(pid, 0)[1] == 0
+assert len(done) == 4, done
+'''
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=60,
+                   cwd=ROOT)

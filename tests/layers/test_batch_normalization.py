@@ -1,4 +1,4 @@
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import chainer.links as L
 import numpy
@@ -62,7 +62,7 @@ def test_a_batch_of_vectors_takes_the_fused_path(random, monkeypatch):
 @pytest.mark.parametrize('case', [
     'evaluation', 'finetune', 'float16', 'images', 'no gamma', 'no beta',
     'axis'])
-def test_all_else_is_chainers(case, random):
+def test_other_batches_and_options_are_left_to_chainer(case, random):
     kwargs = {'no gamma': {'use_gamma': False},
               'no beta': {'use_beta': False}, 'axis': {'axis': (0, 2)}}
     x, gy = batch(random)
@@ -124,3 +124,49 @@ def test_evaluation_can_use_the_batchs_own_statistics(random):
         numpy.testing.assert_allclose(
             link(x).array, y.array, rtol=1e-5, atol=1e-6)
     numpy.testing.assert_array_equal(link.avg_mean, mean)
+
+
+@pytest.mark.parametrize('kwargs', [
+    {'use_gamma': False}, {'use_beta': False}, {'size': None, 'axis': 0}],
+    ids=['no gamma', 'no beta', 'no size'])
+def test_the_batchs_own_statistics_count_for_any_arguments(kwargs, random):
+    kwargs = {'size': 5, **kwargs}
+    x = random.standard_normal((8, 5)).astype('f')
+    expected = L.BatchNormalization(**kwargs)(x).array
+    link = BatchNormalization(evaluate_with_batch=True, **kwargs)
+    with chainer.using_config('train', False):
+        numpy.testing.assert_array_equal(link(x).array, expected)
+    assert (link.avg_mean == 0).all()
+
+
+@pytest.mark.parametrize('evaluate_with_batch', [False, True])
+@pytest.mark.parametrize('train', [False, True])
+def test_an_argument_that_it_does_not_take_is_an_error_as_chainers(
+        train, evaluate_with_batch, random):
+    x = random.standard_normal((8, 5)).astype('f')
+    ours = BatchNormalization(5, evaluate_with_batch=evaluate_with_batch)
+    for kwargs in {'test': True}, {'unknown': 1}, {'finetune': 0, 'size': 1}:
+        messages = []
+        for link in ours, L.BatchNormalization(5):
+            with chainer.using_config('train', train), pytest.raises(
+                    (TypeError, ValueError)) as info:
+                link(x, **kwargs)
+            messages.append((info.type, str(info.value)))
+        assert messages[0] == messages[1]
+    assert (ours.avg_mean == 0).all()
+
+
+def test_fine_tuning_gives_the_statistics_of_all_batches(random):
+    batches = random.standard_normal((4, 10, 5))
+    link = BatchNormalization(5, dtype=numpy.float64)
+    link(random.standard_normal((10, 5)))
+    for _ in range(2):
+        link.start_finetuning()
+        for x in batches:
+            link(x, finetune=True)
+        assert link.N == 4
+        numpy.testing.assert_allclose(
+            link.avg_mean, batches.mean(axis=(0, 1)), rtol=1e-12)
+        numpy.testing.assert_allclose(
+            link.avg_var, batches.var(axis=1, ddof=1).mean(axis=0),
+            rtol=1e-12)

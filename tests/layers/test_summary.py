@@ -27,7 +27,7 @@ def test_layers_have_their_parameters_and_macs(lines):
         1794000, 10050, 264.45, 1010000, 784000]
 
 
-def test_totals_stand_beside_float32(lines):
+def test_totals_are_compared_with_those_of_float32(lines):
     def total(name):
         return numbers(lines[name].replace(name, ''))
 
@@ -41,14 +41,14 @@ def test_totals_stand_beside_float32(lines):
     assert total('Ratio of MACs that are binary') == [.563]
 
 
-def test_the_table_has_straight_edges():
+def test_all_lines_of_a_table_are_of_one_length():
     for sizes in [784, 10], [784, 7, 10], [784, 4096, 4096, 4096, 10]:
         for box in summary.table(sizes).split('\n\n'):
             assert len({len(line) for line in box.splitlines()}) == 1
 
 
 def test_parameters_are_those_of_the_net():
-    import chainer_compat  # noqa: F401  (before chainer)
+    import chainer_compat
 
     from net import MnistMLP
     net = MnistMLP(784, 30, 10)

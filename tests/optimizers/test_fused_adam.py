@@ -1,4 +1,6 @@
-import chainer_compat  # noqa: F401  (before chainer)
+import warnings
+
+import chainer_compat
 import chainer
 import numpy
 import pytest
@@ -79,6 +81,52 @@ def test_float16_is_left_to_chainers_adam():
     assert_same(train(FusedAdam, 5, numpy.float16, [WeightClip()]),
                 train(optimizers.Adam, 5, numpy.float16, [WeightClip()]),
                 rtol=0)
+
+
+@pytest.mark.parametrize('optimizer_class', [FusedAdam, ShiftAdaMax])
+def test_the_float32_copy_of_a_float16_parameter_is_clipped(optimizer_class):
+    link = make_link(numpy.float16)
+    optimizer = optimizer_class(alpha=.1)
+    optimizer.use_fp32_update()
+    optimizer.setup(link).add_hook(WeightClip())
+    copies = []
+    for param in link.params():
+        param.update_rule.add_hook(
+            lambda rule, copy: copies.append(copy), 'copy')
+    for _ in range(3):
+        for param in link.params():
+            param.grad = numpy.ones_like(param.array)
+        optimizer.update()
+    for param, copy in zip(link.params(), copies):
+        assert copy.dtype == numpy.float32
+        assert (numpy.abs(copy.array) <= 1).all()
+        numpy.testing.assert_array_equal(
+            copy.array.astype(numpy.float16), param.array)
+
+
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+@pytest.mark.parametrize('scale', [None, 8.])
+def test_a_loss_is_scaled_as_for_chainers_adam(scale, dtype, random):
+    x = random.standard_normal((4, 3)).astype(dtype)
+    W = random.standard_normal((2, 3)).astype(dtype)
+
+    def loss(link, factor):
+        return factor * chainer.functions.sum(link(x) ** 2)
+
+    results = []
+    for cls in FusedAdam, optimizers.Adam:
+        link = chainer.links.Linear(3, 2, initialW=W, nobias=True)
+        optimizer = cls(.1).setup(link)
+        optimizer.loss_scaling(scale=scale)
+        optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(.5))
+        for i in range(4):
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # of the loss that is NaN
+                is_bad = i == 1 and scale is None
+                optimizer.update(loss, link, numpy.nan if is_bad else 1)
+        results.append((link.W.array, link.W.update_rule.t))
+    numpy.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
+    assert results[0][1] == results[1][1] == (4 if scale else 3)
 
 
 class Shift:

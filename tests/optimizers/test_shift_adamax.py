@@ -1,4 +1,4 @@
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import numpy
 import pytest
@@ -21,7 +21,7 @@ def make_link(random):
 
 
 def steps(random, optimizer, link, n):
-    """Updates with random gradients; returns those of W."""
+    """Makes n updates with random gradients; returns the gradients of W."""
     gradients = []
     for _ in range(n):
         for param in link.params():
@@ -89,6 +89,8 @@ def test_the_clip_of_chosen_parameters_is_part_of_the_update(random):
 
 
 class Nothing:
+    """A hook that does nothing."""
+
     name = 'Nothing'
     timing = 'post'
     call_for_each_param = True
@@ -112,7 +114,7 @@ def test_a_run_goes_on_from_its_saved_state(random, tmp_path):
     numpy.testing.assert_array_equal(link.W.array, other.W.array)
 
 
-def test_the_step_size_can_be_set_anew(random):
+def test_the_step_size_can_be_changed_between_updates(random):
     link = make_link(random)
     optimizer = ShiftAdaMax().setup(link)
     assert optimizer.alpha == 2. ** -6
@@ -122,7 +124,7 @@ def test_the_step_size_can_be_set_anew(random):
 
 
 @pytest.mark.gpu
-def test_the_gpu_gives_the_same(random):
+def test_gpu_gives_what_the_cpu_gives(random):
     link = make_link(random)
     other = link.copy('copy')
     other.to_device('@cupy:0')

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import zipfile
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import hypothesis
 import hypothesis.strategies as st
 import numpy

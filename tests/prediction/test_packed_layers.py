@@ -1,4 +1,4 @@
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer.functions as F
 import hypothesis
 import hypothesis.strategies as st

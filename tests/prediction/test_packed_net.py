@@ -2,7 +2,7 @@ import functools
 import os
 import sys
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import chainer.functions as F
 import chainer.links as L

@@ -30,7 +30,7 @@ def test_a_gpu_is_refused_where_there_is_none(cupy, monkeypatch):
         command_line.check_gpu(0)
 
 
-def test_a_gpu_beyond_those_that_there_are_is_refused(monkeypatch):
+def test_a_number_beyond_the_last_gpu_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, 'cupy', fake_cupy(lambda: 2))
     command_line.check_gpu(0)
     command_line.check_gpu(1)

@@ -16,7 +16,8 @@ def test_a_file_is_written_and_replaced(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['fsync', 'replace'])
-def test_what_was_there_stays_when_a_write_fails(tmp_path, monkeypatch, name):
+def test_a_failed_write_leaves_the_earlier_file_as_it_was(
+        tmp_path, monkeypatch, name):
     (tmp_path / 'x').write_bytes(b'one')
 
     def fail(*args):
@@ -30,7 +31,7 @@ def test_what_was_there_stays_when_a_write_fails(tmp_path, monkeypatch, name):
     assert (tmp_path / 'x').read_bytes() == b'one'
 
 
-def test_an_interruption_leaves_nothing(tmp_path):
+def test_an_interrupted_write_leaves_no_file(tmp_path):
     def save(f):
         raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
@@ -45,21 +46,21 @@ def test_a_device_or_a_folder_is_not_replaced(tmp_path):
     assert not os.path.isfile(os.devnull)
 
 
-def test_a_pipe_a_device_or_a_folder_is_not_read(tmp_path):
+def test_a_fifo_a_device_and_a_folder_are_not_read(tmp_path):
     os.mkfifo(tmp_path / 'pipe')
     for path in tmp_path / 'pipe', os.devnull, tmp_path:
         with pytest.raises(InputError, match=r'Not a regular file|directory'):
             files.open_regular(str(path))
 
 
-def test_the_name_of_a_leftover_is_that_of_its_file():
+def test_the_temporary_file_of_a_killed_write_tells_its_file():
     assert files.unfinished('.log.12.tmp') == 'log'
     assert files.unfinished('.loss.png.12.tmp') == 'loss.png'
     for name in 'log', 'log.12.tmp', '.log.tmp', '.log.12.tmp.x':
         assert files.unfinished(name) is None
 
 
-def test_arrays_are_written_as_numpy_does(tmp_path):
+def test_archives_of_arrays_have_the_bytes_of_numpys(tmp_path):
     arrays = {'a/b': numpy.arange(6).reshape(2, 3), 'c': numpy.array('text'),
               'd': numpy.zeros((0, 3), 'f')}
     files.write_npz(str(tmp_path / 'x'), arrays)
@@ -67,7 +68,7 @@ def test_arrays_are_written_as_numpy_does(tmp_path):
     assert (tmp_path / 'x').read_bytes() == (tmp_path / 'y.npz').read_bytes()
 
 
-def test_objects_are_not_written(tmp_path):
+def test_an_array_of_objects_is_refused(tmp_path):
     with pytest.raises(ValueError, match='Object arrays cannot be saved'):
         files.write_npz(str(tmp_path / 'x'), {'a': numpy.array(None)})
     assert os.listdir(tmp_path) == []

@@ -4,7 +4,7 @@ import re
 import shutil
 import struct
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import numpy
 import pytest
@@ -45,7 +45,20 @@ def test_checksums_of_the_files_are_those_of_the_readme():
     assert mnist._SHA256.items() <= checksums().items()
 
 
-def test_data_is_what_chainers_get_mnist_gives():
+def test_the_examples_are_those_of_chainers_get_mnist():
+    before = chainer.dataset.get_dataset_root()
+    chainer.dataset.set_dataset_root(str(DATA))
+    try:
+        expected = chainer.datasets.get_mnist()
+    finally:
+        chainer.dataset.set_dataset_root(before)
+    for ours, chainers in zip(array_dataset.get_mnist(), expected):
+        for a, b in zip(ours.arrays, chainers._datasets):
+            assert a.dtype == b.dtype
+            numpy.testing.assert_array_equal(a, b)
+
+
+def test_an_example_is_an_image_in_0_to_1_and_a_label():
     train, test = array_dataset.get_mnist()
     assert (len(train), len(test)) == (60000, 10000)
     x, t = train[0]
@@ -54,12 +67,6 @@ def test_data_is_what_chainers_get_mnist_gives():
     assert (x.min(), x.max()) == (0, 1)
     assert t == 5
     assert t.dtype == numpy.int32
-
-
-def test_chainers_dataset_root_is_left_as_it_was():
-    before = chainer.dataset.get_dataset_root()
-    array_dataset.get_mnist()
-    assert chainer.dataset.get_dataset_root() == before
 
 
 @pytest.fixture
@@ -83,7 +90,7 @@ def truncate(path):
 def test_a_damaged_file_is_named(copy, name, damage):
     damage(copy / FOLDER / name)
     with pytest.raises(ValueError, match=rf'{name} is damaged'):
-        array_dataset.get_mnist(str(copy))
+        mnist.read(name, str(copy))
 
 
 @pytest.mark.parametrize('name', ['train.npz', 'test.npz'])
@@ -92,7 +99,7 @@ def test_a_missing_file_is_named_and_nothing_is_downloaded(
     (copy / FOLDER / name).unlink()
     monkeypatch.setattr(chainer.datasets, 'get_mnist', None)
     with pytest.raises(ValueError, match=rf'cannot read .*{name}: No such'):
-        array_dataset.get_mnist(str(copy))
+        mnist.read(name, str(copy))
 
 
 def test_symmetric_images_are_in_minus_one_to_one():
@@ -108,3 +115,28 @@ def test_split_gives_the_first_examples_and_the_others():
     first, others = array_dataset.split(data, 3)
     assert list(first) == [(0, 5), (1, 6), (2, 7)]
     assert list(others) == [(3, 8), (4, 9)]
+
+
+def test_a_part_that_is_no_array_is_refused():
+    with pytest.raises(TypeError, match='is made of arrays, got list'):
+        array_dataset.ArrayDataset(numpy.arange(2), [1, 2])
+
+
+@pytest.mark.parametrize('arrays', [(), (numpy.ones(2), numpy.ones(3))])
+def test_no_arrays_and_other_lengths_are_refused_as_by_tuple_dataset(arrays):
+    messages = []
+    for cls in array_dataset.ArrayDataset, chainer.datasets.TupleDataset:
+        with pytest.raises(ValueError) as info:  # noqa: PT011 (Chainer's text)
+            cls(*arrays)
+        messages.append(str(info.value))
+    assert messages[0] == messages[1]
+
+
+def test_examples_are_those_of_tuple_dataset(random):
+    arrays = random.standard_normal((5, 3)), numpy.arange(5)
+    ours = array_dataset.ArrayDataset(*arrays)
+    chainers = chainer.datasets.TupleDataset(*arrays)
+    for index in 0, -1, slice(2), slice(0, 0), slice(None, None, -2):
+        assert str(ours[index]) == str(chainers[index])
+    with pytest.raises(IndexError):
+        ours[5]

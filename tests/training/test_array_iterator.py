@@ -1,4 +1,4 @@
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import numpy
 import pytest
@@ -32,7 +32,11 @@ def batches(iterator_class, dataset, steps, **kwargs):
     {'batch_size': 4}, {'batch_size': 5}, {'batch_size': 10},
     {'batch_size': 25}, {'batch_size': 4, 'shuffle': False},
     {'batch_size': 4, 'repeat': False, 'shuffle': False},
-    {'batch_size': 20, 'repeat': False, 'shuffle': False}])
+    {'batch_size': 20, 'repeat': False, 'shuffle': False},
+    {'batch_size': 4, 'repeat': False}, {'batch_size': 4, 'shuffle': None},
+    {'batch_size': 4, 'order_sampler': lambda order, _: order[::-1]},
+    {'batch_size': 3, 'order_sampler': lambda order, _: numpy.repeat(
+        order[::2], 2)[:len(order)]}])
 def test_batches_are_those_of_serial_iterator(dataset, kwargs):
     ours = list(batches(ArrayIterator, dataset, 9, **kwargs))
     chainers = list(batches(iterators.SerialIterator, dataset, 9, **kwargs))
@@ -59,6 +63,55 @@ def test_snapshots_are_those_of_serial_iterator(
     labels = [batch[1] if isinstance(batch, tuple)
               else numpy.array([t for _, t in batch]) for batch in labels]
     numpy.testing.assert_array_equal(*labels)
+
+
+def every_second_thrice(order, position):
+    return numpy.repeat(numpy.arange(0, 10, 2), 3)
+
+
+def test_a_sampler_of_ones_own_may_repeat_examples(dataset, tmp_path):
+    saved, loaded = (
+        ArrayIterator(dataset, 4, order_sampler=every_second_thrice)
+        for _ in range(2))
+    for _ in range(3):
+        next(saved)
+    path = str(tmp_path / 'iterator')
+    chainer.serializers.save_npz(path, saved)
+    chainer.serializers.load_npz(path, loaded)
+    for iterator in saved, loaded:
+        assert iterator.current_position == 12
+        assert next(iterator)[1].tolist() == [8, 8, 8, 0]
+
+
+@pytest.mark.parametrize(('sampler', 'key', 'value'), [
+    (None, 'order', numpy.arange(10) // 2),
+    (every_second_thrice, 'order', numpy.arange(15)),
+    (every_second_thrice, 'order', numpy.arange(15) - 5),
+    (every_second_thrice, 'current_position', 15),
+    (None, 'current_position', 10), (None, 'current_position', -1)])
+def test_an_order_that_is_none_is_refused(dataset, sampler, key, value):
+    serializer = chainer.serializers.DictionarySerializer()
+    serializer.save(ArrayIterator(dataset, 4, order_sampler=sampler))
+    arrays = {**serializer.target, key: numpy.asarray(value)}
+    with pytest.raises(ValueError, match='order of the examples is damaged'):
+        chainer.serializers.NpzDeserializer(arrays).load(
+            ArrayIterator(dataset, 4, order_sampler=sampler))
+
+
+@pytest.mark.parametrize('examples', [
+    [1, 2], chainer.datasets.TupleDataset([1, 2], [3, 4])])
+def test_examples_that_are_no_arrays_are_refused(examples):
+    with pytest.raises(TypeError, match='dataset must be an ArrayDataset'):
+        ArrayIterator(examples, 2)
+
+
+def test_two_orders_are_refused_as_by_serial_iterator(dataset):
+    messages = []
+    for cls in ArrayIterator, iterators.SerialIterator:
+        with pytest.raises(ValueError, match='order_sampler') as info:
+            cls(dataset, 2, shuffle=True, order_sampler=every_second_thrice)
+        messages.append(str(info.value))
+    assert messages[0] == messages[1]
 
 
 def test_a_batch_on_the_cpu_is_sent_without_a_copy(dataset):

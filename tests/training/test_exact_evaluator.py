@@ -1,11 +1,11 @@
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import chainer.functions as F
 import chainer.links as L
 import numpy
 import pytest
-from chainer.training import Trainer, updaters
-from chainer.training import extensions
+from chainer.dataset import concat_examples
+from chainer.training import Trainer, extensions, updaters
 
 from training.array_dataset import ArrayDataset
 from training.array_iterator import ArrayIterator, send_arrays
@@ -79,3 +79,73 @@ def test_it_reports_under_the_names_of_chainers_evaluator(
     trainer.run()
     assert {'validation/main/loss', 'validation/main/accuracy'} <= set(
         trainer.observation)
+
+
+class Means(chainer.Chain):
+    """Reports the mean of x, and of y where it is given."""
+
+    def forward(self, x, y=None):
+        chainer.report({'x': x.mean()}, self)
+        if y is not None:
+            chainer.report({'y': F.mean(y),
+                            'weighted': (y.mean(), 2 * len(y))}, self)
+
+
+def as_dictionary(batch, device=None):
+    x, y = concat_examples(batch, device)
+    return {'x': x, 'y': y}
+
+
+@pytest.mark.parametrize('form', ['tuple', 'dictionary', 'array'])
+@pytest.mark.parametrize('batch_size', [1, 3, 4, 10, 20])
+def test_a_batch_is_a_tuple_a_dictionary_or_an_array(form, batch_size, random):
+    x, y = random.standard_normal((2, 10, 3))
+    dataset = x if form == 'array' else list(zip(x, y))
+    iterator = chainer.iterators.SerialIterator(
+        dataset, batch_size, repeat=False, shuffle=False)
+    evaluator = ExactEvaluator(
+        iterator, Means(), device=-1, **(
+            {'converter': as_dictionary} if form == 'dictionary' else {}))
+    result = evaluator()
+    assert result['main/x'] == pytest.approx(x.mean(), rel=1e-12)
+    if form != 'array':
+        # What has a weight of its own keeps it.
+        assert result['main/y'] == pytest.approx(y.mean(), rel=1e-12)
+        assert result['main/weighted'] == pytest.approx(y.mean(), rel=1e-12)
+    assert evaluator.eval_func is None
+
+
+def test_the_rest_is_chainers_evaluator(capsys, random):
+    """The hook, the progress bar, a plain converter's device, no target."""
+    devices, hooked = [], []
+
+    def convert(batch, device):
+        devices.append(device)
+        return numpy.stack(batch)
+
+    x = random.standard_normal((4, 3))
+    for cls in ExactEvaluator, extensions.Evaluator:
+        means = Means()
+        evaluator = cls(
+            chainer.iterators.SerialIterator(x, 2, repeat=False), {},
+            converter=convert, device='@numpy', eval_hook=hooked.append,
+            eval_func=means, progress_bar=True)
+        reporter = chainer.Reporter()
+        reporter.add_observer('means', means)
+        with reporter:
+            result = evaluator.evaluate()
+        assert result == {'means/x': pytest.approx(x.mean())}
+        assert hooked.pop() is evaluator
+        assert 'validation [' in capsys.readouterr().out
+        assert evaluator.eval_func is means
+    assert devices == [-1] * 4
+
+
+@pytest.mark.parametrize('batch', [None, (), {}, 3, numpy.float32(3)])
+def test_a_batch_that_cannot_be_counted_is_refused(batch):
+    iterator = chainer.iterators.SerialIterator([1, 2], 2, repeat=False)
+    evaluator = ExactEvaluator(
+        iterator, Means(), converter=lambda *_: batch)
+    with pytest.raises(TypeError, match='must return arrays of examples'):
+        evaluator()
+    assert evaluator.eval_func is None

@@ -10,15 +10,16 @@ import subprocess
 import sys
 import time
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import numpy
 import pytest
 
 from system import snapshot_file
 from system.command_line import ArgumentParser
 from tests.helpers import ROOT, write_idx
-from training import multi_node, world
+from training import multi_node
 from training.array_dataset import ArrayDataset
+from training.processes import join
 
 MPIEXEC = pathlib.Path(sys.executable).parent / 'mpiexec'
 
@@ -117,6 +118,26 @@ def test_rank_0_alone_prints_and_saves_and_autoload_goes_on(folder):
 
 
 @needs_mpi
+def test_images_held_out_are_validated_on(folder):
+    out, err = run(2, *train('-e', 1, '-o', 'held', '--validation', 20),
+                   cwd=folder)
+    assert err == ''
+    assert out.splitlines()[-1].startswith('test error: ')
+
+
+@needs_mpi
+def test_more_processes_than_test_images(tmp_path):
+    random = numpy.random.RandomState(0)
+    write_idx(tmp_path, *(
+        (random.randint(0, 256, (n, 5, 6)).astype(numpy.uint8),
+         numpy.resize(numpy.arange(3), n).astype(numpy.uint8))
+        for n in (40, 2)))
+    out, err = run(3, *train('-e', 1), cwd=tmp_path)
+    assert err == ''
+    assert out.splitlines()[-1].split()[0] == '1'
+
+
+@needs_mpi
 def test_the_evaluation_is_that_of_all_examples(folder):
     # 31 images among 4 processes: shares of two sizes.
     run(4, *train('-e', 1, '-o', 'of4'), cwd=folder)
@@ -143,8 +164,6 @@ def test_bad_arguments_end_all_with_one_line(folder, arguments, message):
 
 
 FAILING = '''
-import sys
-sys.argv[0] = 'train_mnist.py'
 import chainer_compat, train_mnist
 from mpi4py import MPI
 from training.array_iterator import ArrayIterator
@@ -203,8 +222,8 @@ def test_shares_are_of_one_size_and_leave_nothing_out(n, size):
 
 
 def test_shares_are_drawn_at_random():
-    processes = multi_node.MultiNodeWorld(FakeCommunicator(0, 2))
-    share, = processes.scatter(
+    world = multi_node.MultiNodeWorld(FakeCommunicator(0, 2))
+    share, = world.scatter(
         ArrayDataset(numpy.arange(10000))).arrays
     # Neither every second one nor the first half.
     assert .45 < (share % 2).mean() < .55
@@ -213,11 +232,10 @@ def test_shares_are_drawn_at_random():
 
 def test_one_process_has_it_all():
     dataset = ArrayDataset(numpy.arange(3))
-    with world.join(
-            ArgumentParser(), argparse.Namespace(mpi=False)) as processes:
-        assert processes.scatter(dataset) is dataset
-        assert processes.share(dataset) is dataset
-    assert (processes.rank, processes.size) == (0, 1)
+    with join(ArgumentParser(), argparse.Namespace(mpi=False)) as world:
+        assert world.scatter(dataset) is dataset
+        assert world.share(dataset) is dataset
+    assert (world.rank, world.size) == (0, 1)
 
 
 @needs_mpi

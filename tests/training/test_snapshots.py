@@ -5,7 +5,7 @@ import os
 import pickle
 import zipfile
 
-import chainer_compat  # noqa: F401  (before chainer)
+import chainer_compat
 import chainer
 import chainer.links as L
 import numpy

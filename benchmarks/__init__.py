@@ -1,0 +1,1 @@
+"""Measurements of speed, beside other libraries; nothing imports them."""

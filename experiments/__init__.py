@@ -1,0 +1,1 @@
+"""Tables and pictures of training runs, from the logs that they left."""
