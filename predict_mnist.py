@@ -217,7 +217,7 @@ def evaluate(packed, chainer_net, xp, report, x, labels):
 
 def run(args, warn):
     xp = get_module(args.gpu)
-    pixels = [digit_image.read(path) for path in args.image]
+    pixels = [digit_image.read(path, warn) for path in args.image]
     if args.report:
         command_line.check_matplotlib('--report')
         command_line.make_folder(args.report, '--report')

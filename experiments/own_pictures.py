@@ -15,7 +15,8 @@ import tempfile
 import numpy
 from PIL import Image, ImageDraw, ImageFilter
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+if __name__ == '__main__':
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import predict_mnist
 from data import digit_image, mnist
@@ -265,7 +266,8 @@ def main():
     parser.add_argument('--sheets', metavar='DIR', type=pathlib.Path,
                         help='draw pictures and what is made of them')
     args = parser.parse_args()
-    packed, chainer_net, _ = predict_mnist.read_model(args.model)
+    model = predict_mnist.read_model(args.model)
+    net = model.packed or model.chainer
     images, labels = mnist.read('test.npz')
     images, labels = images[:args.digits], labels[:args.digits]
     print('| kind | right, % | doubtful, % | refused, % |\n'
@@ -274,7 +276,7 @@ def main():
         for kind in KINDS:
             if args.kinds and kind.__name__ not in args.kinds:
                 continue
-            counts = measure(packed or chainer_net, kind, images, labels,
+            counts = measure(net, kind, images, labels,
                              pathlib.Path(folder))
             name = kind.__name__.replace('_', ' ')
             print(f'| {name} | ' + ' | '.join(
