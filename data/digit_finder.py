@@ -67,13 +67,18 @@ def find(colours):
             ink = numpy.zeros(colours.shape[:2], inside.ink.dtype)
             ink[digit.patch] = inside.ink
             inside.ink = ink
+            # Or the hole of a 0 whose stroke is broad.
+            inside.doubts.append('it lies in a patch, or that is the digit')
             return inside
         digit.doubts.append('it is a patch, not a stroke')
     return digit
 
 
 def _find_on(colours, background):
-    smooth, ink, noise = _smooth(colours - background)
+    # Where there is less light, paper and ink differ less, too.
+    light = numpy.maximum(background, 255 - background)
+    smooth, ink, noise = _smooth(
+        (colours - background) * (numpy.median(light) / light))
     parts = _parts(ink, noise, _WEAK[0])
     main = parts and parts.main()
     if main is None:

@@ -77,5 +77,6 @@ def _mode(values):
     level = numpy.arange(256)
     near = (sums[numpy.minimum(level + _NEAR, 255) + 1]
             - sums[numpy.maximum(level - _NEAR, 0)])
-    best = numpy.median(numpy.flatnonzero(near == near.max()))
+    # The first of those that are as frequent: between them may be nothing.
+    best = near.argmax()
     return float(numpy.median(values[abs(values - best) <= _NEAR + .5]))

@@ -165,6 +165,14 @@ class Parts:
         return (bottom_i - top_i >= .7 * (bottom - top)
                 and (left_i > right or right_i < left))
 
+    def _is_around(self, i, j):
+        """Says whether a part is drawn around another, not a small one."""
+        top, bottom, left, right = self.box([i])
+        top_j, bottom_j, left_j, right_j = self.box([j])
+        return (top < top_j and bottom_j < bottom and left < left_j
+                and right_j < right
+                and self.size([j]) >= .25 * self.size([i]))
+
     def _is_line(self, i, main):
         """Says whether a part is thin, and longer than the digit."""
         size = self.size([i])
@@ -180,6 +188,8 @@ class Parts:
                   and not self._is_line(i, main)]
         if others:
             reasons.append(f'{len(others) + 1} things may be the digit')
+        if any(self._is_around(i, j) for i in chosen for j in chosen):
+            reasons.append('one part of it is drawn around another')
         if self.touches(chosen):
             reasons.append('it may be cut off at the edge')
         top, bottom, left, right = self.box(chosen)

@@ -1,18 +1,21 @@
 """Pictures of digits as people have them: spoilt, but readable."""
+import hypothesis
 import numpy
 import pytest
+from hypothesis import strategies as st
 
 from data import components, digit_image, mnist, paper
 from system.errors import InputError
 
 Image = pytest.importorskip('PIL.Image', reason='needs Pillow')
+ImageDraw = pytest.importorskip('PIL.ImageDraw', reason='needs Pillow')
 
 from experiments import own_pictures  # noqa: E402  (needs Pillow)
 
 # What hides neither the digit nor its paper, by its function in the script.
 READABLE = ['light_on_dark', 'frame', 'speck', 'specks', 'noise',
             'white_noise', 'scan', 'box', 'tilted_box', 'photograph', 'ruled',
-            'small']
+            'small', 'uneven_light']
 
 
 @pytest.fixture(scope='module')
@@ -92,14 +95,55 @@ def test_a_picture_of_any_size_is_read_or_refused(size, tmp_path):
     random = numpy.random.RandomState(0)
     for pixels in (random.randint(0, 256, size), numpy.full(size, 7),
                    random.randint(0, 2, size) * 255):
-        path = str(tmp_path / 'any.png')
-        Image.fromarray(pixels.astype(numpy.uint8)).save(path)
-        try:
-            field = digit_image.read(path)
-        except InputError as e:
-            assert 'any.png' in str(e)  # noqa: PT017
-        else:
-            assert (field.shape, field.dtype) == ((784,), numpy.uint8)
+        is_read_or_refused(pixels, tmp_path)
+
+
+@pytest.mark.parametrize('width', [1, 16])
+def test_a_pattern_of_two_colours_is_read_or_refused(width, tmp_path):
+    # As much black as white: neither is the paper.
+    rows, columns = numpy.indices((256, 256)) // width
+    for pattern in rows % 2, (rows + columns) % 2:
+        is_read_or_refused(pattern * 255, tmp_path)
+
+
+@hypothesis.settings(
+    max_examples=50, deadline=None, database=None, derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 256),
+                  st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_noise_is_read_or_refused(
+        tmp_path, height, width, n_levels, grain, seed):
+    random = numpy.random.RandomState(seed)
+    levels = random.randint(0, 256, n_levels)
+    pixels = levels[random.randint(0, n_levels, (height, width))]
+    is_read_or_refused(pixels.repeat(grain, 0), tmp_path)
+
+
+def is_read_or_refused(pixels, folder):
+    path = str(folder / 'any.png')
+    Image.fromarray(pixels.astype(numpy.uint8)).save(path)
+    try:
+        field = digit_image.read(path)
+    except InputError as e:
+        assert 'any.png' in str(e)  # noqa: PT017
+    else:
+        assert (field.shape, field.dtype) == ((784,), numpy.uint8)
+
+
+def test_a_broad_zero_is_not_taken_for_paper_silently(tmp_path):
+    images, _ = mnist.read('test.npz')
+    lines = []
+    read(own_pictures.clean(images[552], None), tmp_path, lines)
+    assert 'it lies in a patch' in lines[0]
+
+
+def test_a_circle_around_a_digit_is_doubtful(digits, tmp_path):
+    page = Image.new('L', (400, 400), 255)
+    page.paste(own_pictures.clean(digits[2], None), (60, 60))
+    ImageDraw.Draw(page).ellipse((20, 20, 380, 380), outline=0, width=5)
+    lines = []
+    read(page, tmp_path, lines)
+    assert 'one part of it is drawn around another' in lines[0]
 
 
 # Parts of a picture
