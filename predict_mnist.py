@@ -91,8 +91,8 @@ def read_model(path):
                              'nor a file of --export')
         arrays = snapshot_file.read_net(npz)
         settings = snapshot_file.read_settings(npz)
-    training_set = settings.get('training_set')
     try:
+        training_set = snapshot_file.training_set(settings)
         settings = choices.check(settings)
         reason = choices.why_not_binary(settings)
         packed = None if reason else PackedMLP.from_arrays(

@@ -1,5 +1,6 @@
 """A data set as the programs take it: MNIST, or the files in a folder."""
 import collections
+import functools
 import hashlib
 
 import numpy
@@ -22,7 +23,7 @@ class ImageSet(collections.namedtuple('ImageSet', 'train test')):
         labels = self.train[1], self.test[1]
         return self.train[0].shape[1], 1 + max(int(t.max()) for t in labels)
 
-    @property
+    @functools.cached_property
     def checksum(self):
         """Letters that tell the training set from any other one."""
         sha256 = hashlib.sha256()

@@ -8,6 +8,23 @@ import numpy
 import kernels
 
 
+def update_averages(running_mean, running_var, mean, var, n, decay):
+    """Updates running averages in place, as Chainer does.
+
+    Args:
+        running_mean, running_var (:ref:`ndarray`): Averages of shape (M,).
+        mean, var (:ref:`ndarray`): Statistics of a batch, of shape (M,).
+        n (int): Number of examples in the batch.
+        decay (float): Weight of the averages' old values.
+
+    """
+    adjust = n / max(n - 1., 1.)  # unbiased estimation
+    running_mean *= decay
+    running_mean += (1 - decay) * mean
+    running_var *= decay
+    running_var += (1 - decay) * adjust * var
+
+
 class _FusedImpl(batch_normalization.GeneralBatchNormalizationImpl):
     """Chainer's computation in few passes over memory.
 
@@ -20,11 +37,8 @@ class _FusedImpl(batch_normalization.GeneralBatchNormalizationImpl):
         y, mean, var, inv_std = kernels.batch_normalization(
             x, gamma, beta, eps)
         if running_mean is not None:
-            adjust = len(x) / max(len(x) - 1., 1.)  # unbiased estimation
-            running_mean *= decay
-            running_mean += (1 - decay) * mean
-            running_var *= decay
-            running_var += (1 - decay) * adjust * var
+            update_averages(
+                running_mean, running_var, mean, var, len(x), decay)
         return (y, x_layout, running_mean, running_var, mean, var, inv_std,
                 None)
 

@@ -6,14 +6,13 @@ layer ``l<i>/threshold`` and ``l<i>/falling``, for the last one ``l<i>/norm``:
 b, mean, 1 / standard deviation, gamma and beta. ``training_set``, letters as
 bytes, may be missing: a checksum of what the net was trained on.
 """
-import re
-
 import numpy
 
 from prediction.packed_layers import (
     MAX_IN, PIXEL_MAX, BatchNorm, HiddenLayer, OutputLayer)
 from system import files
 from system.errors import InputError
+from system.snapshot_file import is_checksum
 
 _FORMAT = 'quantized_net packed MLP'
 _VERSION = 1
@@ -114,8 +113,8 @@ def read(npz):
     training_set = None
     if 'training_set' in npz.names:
         letters = npz.read('training_set', numpy.uint8, 1).tobytes()
-        check(re.fullmatch(b'[0-9a-f]{1,64}', letters), 'training_set')
-        training_set = letters.decode()
+        training_set = letters.decode(errors='replace')
+        check(is_checksum(training_set), 'training_set')
     return hidden, output, training_set
 
 

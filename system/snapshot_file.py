@@ -126,6 +126,31 @@ def read_settings(npz):
         raise InputError(f'the settings cannot be read: {e}') from e
 
 
+def training_set(settings):
+    """Returns the checksum of the training set in a snapshot's settings.
+
+    Args:
+        settings (dict): See :func:`read_settings`.
+
+    Returns:
+        str or None: ``None`` where an older version has written the file.
+
+    Raises:
+        InputError: If it is no checksum.
+
+    """
+    value = settings.get('training_set')
+    if value is not None and not is_checksum(value):
+        raise InputError(f'settings: training_set is {value!r}')
+    return value
+
+
+def is_checksum(value):
+    """Tells whether a value is one that ImageSet.checksum may have."""
+    return isinstance(value, str) and bool(
+        re.fullmatch('[0-9a-f]{1,64}', value))
+
+
 def parse_settings(array):
     """Returns the dictionary whose JSON is in an array of bytes.
 

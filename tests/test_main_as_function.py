@@ -5,12 +5,11 @@ import signal
 import sys
 import threading
 
-import numpy
 import pytest
 
 import predict_mnist
 import train_mnist
-from tests.helpers import write_idx
+from tests.helpers import write_random_data
 
 SMALL = ['--data', 'data', '-u', '4', '-b', '10', '-e', '1', '--noplot']
 
@@ -20,12 +19,8 @@ def _inside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # What ipykernel is started with is no argument of the programs.
     monkeypatch.setattr(sys, 'argv', ['ipykernel', '-f', 'kernel.json'])
-    random = numpy.random.RandomState(0)
     os.mkdir('data')
-    write_idx(pathlib.Path('data'), *(
-        (random.randint(0, 256, (n, 5, 6)).astype(numpy.uint8),
-         numpy.resize(numpy.arange(3), n).astype(numpy.uint8))
-        for n in (40, 20)))
+    write_random_data(pathlib.Path('data'), 40, 20)
 
 
 def state():

@@ -17,18 +17,14 @@ import pytest
 import predict_mnist
 import train_mnist
 from data import mnist, sets
-from tests.helpers import ROOT, write_idx
+from tests.helpers import ROOT, write_random_data
 
 TRAIN = ['--data', 'data', '-u', '4', '-b', '10', '--noplot']
 
 
 def write_data(name, seed):
-    random = numpy.random.RandomState(seed)
     os.mkdir(name)
-    write_idx(pathlib.Path(name), *(
-        (random.randint(0, 256, (n, 5, 6)).astype(numpy.uint8),
-         numpy.resize(numpy.arange(3), n).astype(numpy.uint8))
-        for n in (40, 20)))
+    write_random_data(pathlib.Path(name), 40, 20, seed=seed)
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +77,23 @@ def test_a_prediction_on_another_data_set_says_so(capsys):
         assert capsys.readouterr().err.startswith(
             f'predict_mnist.py: warning: {model} was trained on another data '
             'set than other: the checksum of its training set is ')
+
+
+@pytest.mark.parametrize('value', [5, [], 'x', '', 'a' * 65])
+def test_a_checksum_that_is_none_is_refused(value, refused):
+    train_mnist.main([*TRAIN, '-e', '1'])
+    with numpy.load('result/snapshot_iter_4') as npz:
+        arrays = dict(npz)
+    name = 'extensions/Settings/json'
+    settings = json.loads(arrays[name].tobytes())
+    arrays[name] = numpy.frombuffer(
+        json.dumps({**settings, 'training_set': value}).encode(), 'u1')
+    with open('snapshot', 'wb') as f:
+        numpy.savez(f, **arrays)
+    line = refused(predict_mnist, 'snapshot', '--data', 'data')
+    assert f'settings: training_set is {value!r}' in line
+    assert 'training_set is ' in refused(
+        train_mnist, *TRAIN, '-e', 2, '--resume', 'snapshot')
 
 
 def test_args_json_has_the_checksum_of_the_training_set():

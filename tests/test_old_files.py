@@ -10,7 +10,7 @@ import predict_mnist
 import train_mnist
 from prediction.packed_net import PackedMLP
 from recipes import choices
-from tests.helpers import write_idx
+from tests.helpers import write_random_data
 
 OLD = pathlib.Path(__file__).parent / 'old_files'
 
@@ -21,12 +21,8 @@ WRONG = {'binarized': 23, 'original': 20, 'paper': 22, 'paper-shift': 18}
 @pytest.fixture
 def data(tmp_path, monkeypatch):
     """The small data set that the files are of."""
-    random = numpy.random.RandomState(0)
     (tmp_path / 'data').mkdir()
-    write_idx(tmp_path / 'data', *(
-        (random.randint(0, 256, (n, 5, 6)).astype(numpy.uint8),
-         numpy.resize(numpy.arange(3), n).astype(numpy.uint8))
-        for n in (100, 31)))
+    write_random_data(tmp_path / 'data', 100, 31)
     monkeypatch.chdir(tmp_path)
     return 'data'
 

@@ -20,7 +20,7 @@ from chainer.functions.normalization import batch_normalization
 from chainer.training import extension
 import numpy
 
-from layers.batch_normalization import BatchNormalization
+from layers.batch_normalization import BatchNormalization, update_averages
 from system.errors import InputError
 from training import priorities
 from training.exact_evaluator import ExactEvaluator
@@ -170,12 +170,8 @@ class _MultiNodeImpl(batch_normalization.GeneralBatchNormalizationImpl):
             axis, gamma, x, x_layout, xp, expander, beta, eps, decay, None,
             None)
         if running_mean is not None:
-            n = self.mpi.size * x.size // gamma.size
-            adjust = n / max(n - 1., 1.)
-            running_mean *= decay
-            running_mean += (1 - decay) * mean
-            running_var *= decay
-            running_var += (1 - decay) * adjust * var
+            update_averages(running_mean, running_var, mean, var,
+                            self.mpi.size * x.size // gamma.size, decay)
         return (y, x_layout, running_mean, running_var, mean, var, inv_std,
                 data)
 

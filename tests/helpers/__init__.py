@@ -44,6 +44,15 @@ def edge_values(dtype):
     return numpy.concatenate([values, -values])
 
 
+def write_random_data(folder, n_train, n_test, shape=(5, 6), seed=0):
+    """Writes a data set of random images of 3 classes, as IDX files."""
+    random = numpy.random.RandomState(seed)
+    write_idx(folder, *(
+        (random.randint(0, 256, (n, *shape)).astype(numpy.uint8),
+         numpy.resize(numpy.arange(3), n).astype(numpy.uint8))
+        for n in (n_train, n_test)))
+
+
 def write_idx(folder, train, test, compressed=False, separator='-'):
     """Writes a data set, (images, labels) of each part, as IDX files."""
     for part, arrays in ('train', train), ('t10k', test):

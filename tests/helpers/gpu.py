@@ -1,8 +1,7 @@
 """What tests of the GPU's path need: the stand-in for CuPy, CuPy itself."""
-import numpy
 import pytest
 
-from tests.helpers import ROOT, host_cupy, write_idx
+from tests.helpers import ROOT, host_cupy, write_random_data
 
 # python STAND_IN REPORT PROGRAM ARGUMENT...
 STAND_IN = ROOT / 'tests' / 'helpers' / 'host_cupy'
@@ -28,10 +27,6 @@ needs_cupy = pytest.mark.skipif(
 
 def small_data(folder):
     """Makes a folder with a data set of 65 pixels and 3 classes."""
-    random = numpy.random.RandomState(0)
     folder.mkdir()
-    write_idx(folder, *(
-        (random.randint(0, 256, (n, 5, 13)).astype(numpy.uint8),
-         numpy.resize(numpy.arange(3), n).astype(numpy.uint8))
-        for n in (300, 90)))
+    write_random_data(folder, 300, 90, (5, 13))
     return folder

@@ -16,7 +16,7 @@ import pytest
 
 from system import snapshot_file
 from system.command_line import ArgumentParser
-from tests.helpers import ROOT, write_idx
+from tests.helpers import ROOT, write_random_data
 from training import multi_node
 from training.array_dataset import ArrayDataset
 from training.processes import join
@@ -55,11 +55,7 @@ def run(n, *command, cwd, status=0):
 def folder(tmp_path_factory):
     """A folder with a small data set, 100 images to train with."""
     folder = tmp_path_factory.mktemp('mpi')
-    random = numpy.random.RandomState(0)
-    write_idx(folder, *(
-        (random.randint(0, 256, (n, 5, 6)).astype(numpy.uint8),
-         numpy.resize(numpy.arange(3), n).astype(numpy.uint8))
-        for n in (100, 31)))
+    write_random_data(folder, 100, 31)
     return folder
 
 
@@ -127,11 +123,7 @@ def test_images_held_out_are_validated_on(folder):
 
 @needs_mpi
 def test_more_processes_than_test_images(tmp_path):
-    random = numpy.random.RandomState(0)
-    write_idx(tmp_path, *(
-        (random.randint(0, 256, (n, 5, 6)).astype(numpy.uint8),
-         numpy.resize(numpy.arange(3), n).astype(numpy.uint8))
-        for n in (40, 2)))
+    write_random_data(tmp_path, 40, 2)
     out, err = run(3, *train('-e', 1), cwd=tmp_path)
     assert err == ''
     assert out.splitlines()[-1].split()[0] == '1'
