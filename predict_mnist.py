@@ -10,6 +10,7 @@ if __name__ == '__main__':
     # From here on: nothing that a file holds is ever half of it.
     interruption.quit_on_signal('interrupted')
 
+import functools
 import statistics
 import time
 import typing
@@ -18,11 +19,10 @@ import numpy
 
 import kernels
 from data import digit_image, mnist, sets
+from export import canonical, formats
 from layers import summary
-from prediction import packed_file
-from prediction.packed_net import PackedMLP
-from recipes import choices
-from system import command_line, snapshot_file
+from prediction import model_file
+from system import command_line, files, snapshot_file
 from system.command_line import integer
 from system.errors import InputError
 from system.npz_reader import NpzReader
@@ -38,7 +38,8 @@ def parse_args(argv=None):
                         help='snapshot of train_mnist.py, or a file that '
                              '--export has written')
     parser.add_argument('--export', metavar='FILE',
-                        help='write the packed net to a file')
+                        help='write the net to a file: packed, .npz, or '
+                             f'{formats.HELP}')
     parser.add_argument('--image', nargs='+', metavar='FILE', default=[],
                         help='classify these pictures of digits rather than '
                              'the test images')
@@ -71,67 +72,23 @@ def get_module(gpu):
     return cupy
 
 
-class Model(typing.NamedTuple):
-    """What a model file holds."""
-
-    packed: object  # PackedMLP, or None where the net is not binary
-    chainer: object  # ChainerNet, or None of an export or without Chainer
-    is_export: bool
-    training_set: object  # checksum, or None where it is not known
-
-
-def read_model(path):
-    """Returns the model in a file, a snapshot or an export."""
-    with NpzReader(path) as npz:
-        if packed_file.is_export(npz):
-            packed = PackedMLP(*packed_file.read(npz))
-            return Model(packed, None, True, packed.training_set)
-        if not snapshot_file.holds_net(npz):
-            raise InputError(f'{path} is neither a snapshot of train_mnist.py '
-                             'nor a file of --export')
-        arrays = snapshot_file.read_net(npz)
-        settings = snapshot_file.read_settings(npz)
-    try:
-        training_set = snapshot_file.training_set(settings)
-        settings = choices.check(settings)
-        reason = choices.why_not_binary(settings)
-        packed = None if reason else PackedMLP.from_arrays(
-            arrays, settings['normalization_eps'], settings['input_range'],
-            training_set)
-    except InputError as e:
-        raise InputError(f'{path} cannot be packed: {e}') from e
-    try:
-        from prediction.chainer_net import ChainerNet
-    except ImportError as e:
-        if reason:
-            raise InputError(f'{path} cannot be packed: {reason}; and '
-                             f'Chainer cannot be imported: {e}') from e
-        print(f'Chainer net: not compared, {e}')
-        return Model(packed, None, False, training_set)
-    if reason:
-        print(f'not packed: {reason}')
-    try:
-        return Model(
-            packed, ChainerNet(arrays, settings), False, training_set)
-    except InputError as e:
-        raise InputError(f'{path} is no snapshot of a run: {e}') from e
-
-
 class Data(typing.NamedTuple):
     """What a model is tried on."""
 
     name: str
     sizes: tuple  # pixels of an image, number of classes
     checksum: str  # of the training set
-    test: object  # images and labels, or None where they are not read yet
+    read_test: object  # returns images and labels
 
 
 def read_data(folder):
     """Returns the data set in a folder, or MNIST, whose images may wait."""
     if folder is None:
-        return Data('MNIST', (784, 10), mnist.CHECKSUM, None)
+        return Data('MNIST', (784, 10), mnist.CHECKSUM,
+                    functools.partial(mnist.read, 'test.npz'))
     image_set = sets.read(folder)
-    return Data(folder, image_set.sizes, image_set.checksum, image_set.test)
+    return Data(folder, image_set.sizes, image_set.checksum,
+                lambda: image_set.test)
 
 
 def images_per_second(predict, x):
@@ -164,8 +121,8 @@ def to_numpy(array):
     return array if isinstance(array, numpy.ndarray) else array.get()
 
 
-def export(net, path):
-    """Writes the packed net, but never over a snapshot."""
+def export(net, path, data):
+    """Writes the net, but never over a snapshot."""
     if os.path.isfile(path):
         try:
             with NpzReader(path) as npz:
@@ -175,7 +132,17 @@ def export(net, path):
         if is_snapshot:
             raise InputError(f'{path} is a snapshot, which --export does not '
                              'replace; choose another file')
-    net.save(path)
+    write = formats.writer(path)
+    if write is None:
+        net.save(path)
+    else:
+        accuracy = None
+        if net.training_set == data.checksum:
+            x, labels = data.read_test()
+            accuracy = canonical.Accuracy(
+                int((net.predict(x) == labels).sum()), len(x), data.name)
+        content = write(canonical.fold(net, accuracy))
+        files.write(path, lambda f: f.write(content))
     print(f'exported: {path}, {os.path.getsize(path):,} bytes')
 
 
@@ -217,11 +184,13 @@ def evaluate(packed, chainer_net, xp, report, x, labels):
 
 def run(args, warn):
     xp = get_module(args.gpu)
+    if args.export:
+        formats.writer(args.export)
     pixels = [digit_image.read(path, warn) for path in args.image]
     if args.report:
         command_line.check_matplotlib('--report')
         command_line.make_folder(args.report, '--report')
-    model = read_model(args.model)
+    model = model_file.read(args.model)
     packed, net = model.packed, model.packed or model.chainer
     if args.summary:
         print(summary.table(net.sizes) if packed else net.summary())
@@ -235,7 +204,7 @@ def run(args, warn):
     if args.export:
         if not packed:
             raise InputError(f'{args.model} cannot be packed')
-        export(packed, args.export)
+        export(packed, args.export, data)
     if model.training_set not in (None, data.checksum):
         warn(f'{args.model} was trained on another data set than {data.name}: '
              f'the checksum of its training set is {model.training_set}, not '
@@ -259,7 +228,7 @@ def run(args, warn):
     else:
         print(f'{kind}: {sizes}')
     evaluate(packed, model.chainer, xp, args.report,
-             *(data.test or mnist.read('test.npz')))
+             *data.read_test())
 
 
 def main(argv=None):

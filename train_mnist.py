@@ -182,7 +182,7 @@ def get_data(args, image_set):
         are held out, the test images; else these are ``test``.
 
     """
-    train, test = (array_dataset.from_images(*part) for part in image_set)
+    train, test = (array_dataset.from_images(*part) for part in image_set[:2])
     n = len(train) - args.validation
     if n < 1:
         raise InputError(f'--validation must be less than {len(train)}, the '
@@ -240,7 +240,7 @@ def add_evaluators(trainer, args, device, model, evaluated, world):
 
 def add_state(trainer, args, settings, image_set, device, model):
     """Adds what decides how the training goes on."""
-    settings = {**settings, 'training_set': image_set.checksum}
+    settings = {**settings, **image_set.settings}
     trainer.extend(StepSize(functools.partial(choices.step_size, settings)))
     trainer.extend(divergence.Watch())
     trainer.extend(SignChanges(model.predictor))
@@ -248,8 +248,7 @@ def add_state(trainer, args, settings, image_set, device, model):
     # What an older snapshot does not know had its default, or is not known.
     trainer.extend(run_state.Settings(
         settings, free=('recipe', 'epoch'),
-        defaults={**choices.RECIPES['binarized'],
-                  'training_set': image_set.checksum}))
+        defaults={**choices.RECIPES['binarized'], **image_set.settings}))
 
 
 def add_reports(trainer, args, evaluated):
@@ -333,7 +332,7 @@ def run(parser, args, image_set, trainer, world):
     """Trains, until the last epoch, a signal, or a value that is no number."""
     if world.rank == 0:
         text = json.dumps(
-            {**vars(args), 'training_set': image_set.checksum}, indent=4)
+            {**vars(args), **image_set.settings}, indent=4)
         files.write(os.path.join(args.out, 'args.json'),
                     lambda f: f.write(f'{text}\n'.encode()))
     try:

@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageFilter
 if __name__ == '__main__':
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-import predict_mnist
 from data import digit_image, mnist
+from prediction import model_file
 from system.errors import InputError
 
 # Pixels of an enlarged picture, ten for each of MNIST's.
@@ -266,7 +266,7 @@ def main():
     parser.add_argument('--sheets', metavar='DIR', type=pathlib.Path,
                         help='draw pictures and what is made of them')
     args = parser.parse_args()
-    model = predict_mnist.read_model(args.model)
+    model = model_file.read(args.model)
     net = model.packed or model.chainer
     images, labels = mnist.read('test.npz')
     images, labels = images[:args.digits], labels[:args.digits]

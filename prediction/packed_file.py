@@ -4,21 +4,25 @@ It holds ``format`` (letters as bytes), ``version``, ``sizes``, for each layer
 i ``l<i>/W``, one row of 64-bit words per unit, 1 meaning +1; for a hidden
 layer ``l<i>/threshold`` and ``l<i>/falling``, for the last one ``l<i>/norm``:
 b, mean, 1 / standard deviation, gamma and beta. ``training_set``, letters as
-bytes, may be missing: a checksum of what the net was trained on.
+bytes, may be missing: a checksum of what the net was trained on; and so may
+``images``, JSON as bytes: see :mod:`data.description`.
 """
+import json
+
 import numpy
 
+from data import description
 from prediction.packed_layers import (
     MAX_IN, PIXEL_MAX, BatchNorm, HiddenLayer, OutputLayer)
 from system import files
 from system.errors import InputError
-from system.snapshot_file import is_checksum
+from system.snapshot_file import is_checksum, parse_settings
 
 _FORMAT = 'quantized_net packed MLP'
 _VERSION = 1
 
 
-def save(path, sizes, hidden, output, training_set=None):
+def save(path, sizes, hidden, output, images=None, training_set=None):
     """Writes the layers of a packed net.
 
     Args:
@@ -27,6 +31,7 @@ def save(path, sizes, hidden, output, training_set=None):
             of each layer.
         hidden (list of HiddenLayer): All layers but the last, on the CPU.
         output (OutputLayer): The last layer, on the CPU.
+        images (Description or None): What the images are, if known.
         training_set (str or None): Checksum of the training set, if known.
 
     Raises:
@@ -41,6 +46,9 @@ def save(path, sizes, hidden, output, training_set=None):
     if training_set is not None:
         arrays['training_set'] = numpy.frombuffer(
             training_set.encode(), numpy.uint8)
+    if images is not None:
+        arrays['images'] = numpy.frombuffer(
+            json.dumps(images.to_json()).encode(), numpy.uint8)
     for i, layer in enumerate(hidden, 1):
         arrays[f'l{i}/W'] = layer.words.astype('<u8')
         arrays[f'l{i}/threshold'] = layer.thresholds.astype('<i4')
@@ -65,8 +73,9 @@ def read(npz):
             size justifies.
 
     Returns:
-        tuple: A list of the hidden layers, the output layer, and the checksum
-        of the training set, ``None`` if it is not known.
+        tuple: A list of the hidden layers, the output layer, the description
+        of the images, and the checksum of the training set, ``None`` if it is
+        not known.
 
     Raises:
         InputError: If the file holds anything else than a packed net; the
@@ -110,12 +119,20 @@ def read(npz):
         check(falling.shape == (-(-n_out // 64),)
               and _padding_is_zero(falling[None], n_out), f'l{i}/falling')
         hidden.append(HiddenLayer(n_in, words, thresholds, falling))
+    images = None
+    if 'images' in npz.names:
+        letters = npz.read('images', numpy.uint8, 1)
+        try:
+            images = description.parse(
+                parse_settings(letters), sizes[0], sizes[-1])
+        except ValueError as e:
+            raise InputError(f'images in {path} cannot be read: {e}') from e
     training_set = None
     if 'training_set' in npz.names:
         letters = npz.read('training_set', numpy.uint8, 1).tobytes()
         training_set = letters.decode(errors='replace')
         check(is_checksum(training_set), 'training_set')
-    return hidden, output, training_set
+    return hidden, output, images, training_set
 
 
 def _padding_is_zero(words, n):

@@ -1,6 +1,7 @@
 import numpy
 
 import kernels
+from data import description
 from prediction import packed_file
 from prediction.packed_layers import (
     EPS, PIXEL_MAX, BatchNorm, HiddenLayer, OutputLayer, blocks_first,
@@ -35,6 +36,8 @@ class PackedMLP:
     Args:
         hidden (list of HiddenLayer): All layers but the last.
         output (OutputLayer): The last layer.
+        images (Description or None): What the images are, see
+            :mod:`data.description`, if known.
         training_set (str or None): Checksum of the set that the net was
             trained on, see :attr:`data.sets.ImageSet.checksum`, if known.
 
@@ -63,7 +66,7 @@ class PackedMLP:
 
     """
 
-    def __init__(self, hidden, output, training_set=None):
+    def __init__(self, hidden, output, images=None, training_set=None):
         self.hidden = list(hidden)
         self.output = output
         self.training_set = training_set
@@ -76,6 +79,8 @@ class PackedMLP:
                     f'before it gives {self.sizes[i]}')
             if layer.n_in < 1 or layer.n_out < 1:
                 raise InputError(f'layer {i + 1} has no inputs or no units')
+        self.images = images or description.unknown(
+            self.sizes[0], self.sizes[-1])
         self._order = blocks_first(self.sizes[0])
         self._tile(numpy)
 
@@ -90,7 +95,7 @@ class PackedMLP:
 
     @classmethod
     def from_arrays(cls, arrays, eps=EPS, input_range='unit',
-                    training_set=None):
+                    images=None, training_set=None):
         """Returns the net with a trained net's parameters.
 
         Args:
@@ -105,7 +110,9 @@ class PackedMLP:
                 one for all or one for each.
             input_range (str): What the pixels were in training: ``unit``, in
                 [0, 1], or ``symmetric``, in [-1, 1].
-            training_set (str or None): Checksum of the training set.
+            images (Description or None): What the images are, if known.
+            training_set (str or None): Checksum of the training set, if
+                known.
 
         Raises:
             InputError: If a layer is missing, an array does not fit, holds
@@ -137,7 +144,7 @@ class PackedMLP:
                 hidden.append(HiddenLayer.from_arrays(
                     W, norm, input_range if i == 1 else None))
         return cls(hidden, OutputLayer(
-            W.shape[1], kernels.pack_signs(W), norm), training_set)
+            W.shape[1], kernels.pack_signs(W), norm), images, training_set)
 
     @classmethod
     def from_chain(cls, chain, input_range='unit'):
@@ -277,7 +284,7 @@ class PackedMLP:
         there = self._xp
         self.to(numpy)
         packed_file.save(path, self.sizes, self.hidden, self.output,
-                         self.training_set)
+                         self.images, self.training_set)
         self.to(there)
 
     @classmethod

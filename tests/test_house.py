@@ -13,7 +13,7 @@ from tests.helpers import FOLDERS, ROOT, program_files
 # not import each other.
 ORDER = [
     ['train_mnist', 'predict_mnist'],
-    ['training', 'prediction'],
+    ['training', 'prediction', 'export'],
     ['recipes'],
     ['net'],
     ['link_quantized_linear'],
@@ -212,7 +212,7 @@ def needs_no_chainer(name):
     room, last = name.split('.')[0], name.split('.')[-1]
     if last.startswith('cupy_') or name == 'prediction.chainer_net':
         return False
-    return (room in ('kernels', 'system', 'data', 'prediction')
+    return (room in ('kernels', 'system', 'data', 'prediction', 'export')
             or name == 'recipes.choices')
 
 

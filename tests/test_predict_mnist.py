@@ -200,7 +200,7 @@ def settings(**changes):
 @pytest.mark.parametrize(('changes', 'match'), [
     ({'l1_W': numpy.zeros((70, 784))}, 'dtype float64, expected float32'),
     ({'l1_W': numpy.array(None)}, 'dtype object, expected float32'),
-    ({'l1_W': numpy.zeros((70, 783), 'f')}, '10 classes of 783 values'),
+    ({'l1_W': numpy.zeros((70, 783), 'f')}, 'the net takes 783 pixels'),
     ({'l3_W': numpy.zeros((11, 70), 'f')}, r'of shape \(11,\)'),
     ({'bn2_gamma': numpy.full(70, numpy.nan, 'f')}, 'bn2/gamma holds NaN'),
     ({'bn2_avg_var': numpy.full(70, -1, 'f')}, 'avg_var has negative'),

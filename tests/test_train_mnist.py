@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 import train_mnist
-from data import mnist
+from data import description, mnist
 from recipes import choices
 from tests.helpers import FOLDERS, ROOT
 from training import run_folder
@@ -106,7 +106,8 @@ def test_args_json_holds_every_argument(two_epochs):
         'batchsize': 500, 'epoch': 2, 'unit': 20, 'gpu': -1, 'out': 'result',
         'resume': None, 'autoload': False, 'frequency': 1, 'seed': 0,
         'noplot': False, 'summary': False, 'data': None, 'mpi': False,
-        'training_set': mnist.CHECKSUM}
+        'training_set': mnist.CHECKSUM,
+        'images': description.DIGITS.to_json()}
 
 
 def test_the_graph_shows_the_quantized_functions(two_epochs):

@@ -65,7 +65,8 @@ def get_mnist():
         InputError: If a file is missing or damaged; the message names it.
 
     """
-    return tuple(from_images(*part) for part in sets.read())
+    image_set = sets.read()
+    return from_images(*image_set.train), from_images(*image_set.test)
 
 
 def from_images(images, labels):

@@ -12,7 +12,7 @@ import numpy
 import pytest
 from hypothesis import strategies as st
 
-import predict_mnist
+from prediction import model_file
 from recipes import choices
 from system import snapshot_file
 from tests.helpers.fuzzing import CASES, examples, flip, flips, refusal
@@ -43,7 +43,7 @@ def export(tmp_path_factory, snapshot):
     """The bytes of a packed net, and a path to write to."""
     path = tmp_path_factory.mktemp('export') / 'damaged'
     path.write_bytes(snapshot[0])
-    predict_mnist.read_model(str(path))[0].save(str(path))
+    model_file.read(str(path))[0].save(str(path))
     return path.read_bytes(), path
 
 
@@ -66,7 +66,7 @@ def check_snapshot(data, path, kind):
 def check_model(data, path):
     """A damaged file is read by predict_mnist.py, or refused."""
     path.write_bytes(data)
-    message = refusal(ValueError, predict_mnist.read_model, str(path))
+    message = refusal(ValueError, model_file.read, str(path))
     assert message is None or ('damaged' in message and len(message) < 2000)
 
 
@@ -76,7 +76,7 @@ def test_a_file_that_is_cut_off_is_refused(snapshot, export, percent):
     for data, path in snapshot, export:
         path.write_bytes(data[:len(data) * percent // 100])
         with pytest.raises(ValueError, match='damaged'):
-            predict_mnist.read_model(str(path))
+            model_file.read(str(path))
     path.write_bytes(snapshot[0][:len(snapshot[0]) * percent // 100])
     with pytest.raises(ValueError, match='damaged'):
         snapshot_file.read(str(path))

@@ -15,8 +15,8 @@ numba_kernels = getattr(kernels, 'numba_kernels', None)
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # Folders of the program; the others hold what is done with it.
-FOLDERS = ('data', 'kernels', 'layers', 'optimizers', 'prediction', 'recipes',
-           'system', 'training')
+FOLDERS = ('data', 'export', 'kernels', 'layers', 'optimizers', 'prediction',
+           'recipes', 'system', 'training')
 
 
 def program_files():

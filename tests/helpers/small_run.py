@@ -20,7 +20,7 @@ interruption.quit_on_signal()
 import chainer_compat  # noqa: E402
 
 import train_mnist  # noqa: E402
-from data import mnist, sets  # noqa: E402
+from data import description, mnist, sets  # noqa: E402
 
 # Number of training images. Batches of 70 make no whole epoch.
 N_IMAGES = 640
@@ -52,7 +52,8 @@ def small_mnist(folder=None):
     x, t = mnist.read('test.npz')
     return sets.ImageSet(*(
         (x[part], t[part])
-        for part in (slice(N_IMAGES), slice(N_IMAGES, N_IMAGES + 200))))
+        for part in (slice(N_IMAGES), slice(N_IMAGES, N_IMAGES + 200))),
+        description.DIGITS)
 
 
 if __name__ == '__main__':

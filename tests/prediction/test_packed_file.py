@@ -42,6 +42,7 @@ def test_a_file_gives_the_same_net(tmp_path_factory, sizes, seed):
     net.save(path)
     loaded = PackedMLP.load(path)
     assert loaded.sizes == net.sizes
+    assert loaded.images == net.images
     x = random_pixels(10, sizes[0])
     numpy.testing.assert_array_equal(loaded.logits(x), net.logits(x))
 
@@ -92,6 +93,9 @@ def words(n, k, fill=0):
     ({'l2_norm': numpy.zeros((5, 3), 'f4')}, 'l2/norm in .* is not'),
     ({'l2_norm': numpy.full((5, 3), numpy.nan, 'f4')}, 'l2/norm in .* is'),
     ({'l2_norm': numpy.ones((4, 3), 'f4')}, 'l2/norm in .* is not'),
+    ({'images': numpy.zeros(3, numpy.uint8)}, 'images in .* cannot be read'),
+    ({'images': numpy.frombuffer(b'{}', 'u1')}, 'images in .*: shape is None'),
+    ({'images': numpy.frombuffer(b'[' * 10 ** 6, 'u1')}, 'images in .* cann'),
 ])
 def test_a_tampered_file_is_refused(export, changes, match):
     rewrite(export, **changes)

@@ -1,0 +1,102 @@
+"""What the images of a data set are, as a net that was trained on them knows.
+
+It lies as JSON in snapshots (``images`` of the settings) and in the packed
+file.
+"""
+import typing
+
+from system.errors import InputError
+
+# How a picture becomes an image: see data.digit_image, and all of it scaled.
+PREPARATIONS = 'digit', 'plain'
+
+_MAX_SIDE, _MAX_CLASSES, _MAX_NAME = 1 << 15, 1 << 16, 200
+
+
+class Description(typing.NamedTuple):
+    """Size of images, names of classes, and how pictures become such images.
+
+    Attributes:
+        shape (tuple of int): Height and width.
+        classes (tuple of str): Name of each class.
+        preparation (str): ``digit``: a picture of a digit is looked for in
+            it, see :func:`data.digit_image.read`; ``plain``: all of it counts.
+
+    """
+
+    shape: tuple
+    classes: tuple
+    preparation: str
+
+    def to_json(self):
+        """Returns a dictionary of lists and strings."""
+        return {'shape': list(self.shape), 'classes': list(self.classes),
+                'preparation': self.preparation}
+
+
+# Of MNIST.
+DIGITS = Description((28, 28), tuple('0123456789'), 'digit')
+
+
+def numbered(shape, n_classes):
+    """Returns the description of a data set whose classes have no names.
+
+    Args:
+        shape (tuple of int): Height and width.
+        n_classes (int): Number of classes.
+
+    """
+    return Description(tuple(shape), tuple(map(str, range(n_classes))),
+                       'digit' if shape == DIGITS.shape else 'plain')
+
+
+def unknown(n_in, n_out):
+    """Returns the description for a net whose file has none.
+
+    Images are square where they can be, and one row where they can't.
+    """
+    side = round(n_in ** .5)
+    shape = (side, side) if side * side == n_in else (1, n_in)
+    return numbered(shape, n_out)
+
+
+def parse(value, n_in, n_out):
+    """Returns a description that a file holds, checked.
+
+    Args:
+        value: What :meth:`Description.to_json` has returned, or ``None``
+            where the file is older than descriptions.
+        n_in, n_out (int): Size of an input vector, number of classes.
+
+    Raises:
+        InputError: If it is none, or one of another net.
+
+    """
+    if value is None:
+        return unknown(n_in, n_out)
+    if not isinstance(value, dict):
+        raise InputError('images: no dictionary')
+    shape, classes = value.get('shape'), value.get('classes')
+    if not (isinstance(shape, list) and len(shape) == 2
+            and all(type(n) is int and 1 <= n <= _MAX_SIDE for n in shape)
+            and shape[0] * shape[1] == n_in):
+        raise InputError(f'images: shape is {_short(shape)}, the net takes '
+                         f'{n_in} pixels')
+    if not (isinstance(classes, list) and len(classes) == n_out
+            and all(map(_is_name, classes))):
+        raise InputError(f'images: classes are {_short(classes)}, not '
+                         f'{n_out} names')
+    preparation = value.get('preparation')
+    if preparation not in PREPARATIONS:
+        raise InputError(f'images: preparation is {_short(preparation)}')
+    return Description(tuple(shape), tuple(classes), preparation)
+
+
+def _is_name(value):
+    return (isinstance(value, str) and 0 < len(value) <= _MAX_NAME
+            and value.isprintable())
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) < 60 else text[:60] + '...'

@@ -1,0 +1,1 @@
+"""The trained net in formats of others, one file a format; no Chainer."""
