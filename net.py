@@ -30,7 +30,7 @@ class MnistMLP(chainer.Chain):
         activation_quantizer (callable): One of ``quantizers``, binary by
             default.
         gradient_quantizer (callable): One of ``quantizers``, for the upstream
-            gradients of all layers, or ``None``.
+            gradients of the linear layers' products, or ``None``.
         relu (bool): If ``True``, a relu follows each qst.
         input_dropout (float): Share of the inputs that is dropped in training.
         dropout (float): Share of the hidden activations that is dropped.
@@ -80,7 +80,7 @@ class MnistMLP(chainer.Chain):
             if chainer.config.train:
                 blocked = kernels.count_outside(x.array) / x.size
                 chainer.report({f'blocked{k}': blocked}, self)
-            x = qst(x, self.activation_quantizer, self.gradient_quantizer)
+            x = qst(x, self.activation_quantizer)
             if self.relu:
                 x = F.relu(x)
             if self.dropout:

@@ -9,6 +9,7 @@ NaN stays NaN, so that a run that diverges shows it.
 Reference: Hubara et al., arXiv:1609.07061, on deterministic and stochastic
 binarization and on linear and logarithmic quantization.
 """
+import functools
 import numbers
 
 import kernels
@@ -145,7 +146,7 @@ class Log(Quantizer):
     ``y = clip(AP2(x), -1, 1)``, ``AP2(x) = sign(x) 2^round(log2 |x|)``,
     ``AP2(0) = 0``. With ``bits`` the magnitudes are the ``2^(bits - 1) - 1``
     from 1 downwards, and 0 below half of the smallest. The paper gives no
-    lower end.
+    lower end. Two bits are the ternary rule: +1, -1, and 0 below a half.
 
     Args:
         bits (int or None): Number of bits, 2 to 7. ``None``: no lower end.
@@ -194,8 +195,8 @@ class Identity(Quantizer):
         return 'none'
 
 
-NAMES = 'binary, stochastic, linear:BITS (1 to 16), log, log:BITS (2 to 7), ' \
-    'none'
+NAMES = 'binary, stochastic, ternary, linear:BITS (1 to 16), log, ' \
+    'log:BITS (2 to 7), none'
 
 
 def parse(name):
@@ -203,7 +204,7 @@ def parse(name):
 
     Args:
         name (str): ``binary``, ``stochastic``, ``linear:4``, ``log``,
-            ``log:4`` or ``none``.
+            ``log:4`` or ``none``; or ``ternary``, which is ``log:2``.
 
     Raises:
         ValueError: If there is no such rule, or not with so many bits.
@@ -219,6 +220,7 @@ def parse(name):
     try:
         if not colon:
             return {'binary': Binary, 'stochastic': Stochastic, 'log': Log,
+                    'ternary': functools.partial(Log, 2),
                     'none': Identity}[rule]()
         return {'linear': Linear, 'log': Log}[rule](
             int(bits) if bits.isdecimal() else bits)

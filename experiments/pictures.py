@@ -5,7 +5,8 @@ import numpy
 
 from experiments import overview
 from experiments.runs import (
-    LOGS, MEASURED, PAPER, error, read_log, read_original, read_runs)
+    LOGS, MEASURED, PAPER, error, read_json, read_log, read_original,
+    read_runs)
 from prediction.packed_net import PackedMLP
 
 
@@ -78,8 +79,8 @@ def draw_long_runs(path):
 
 def draw_overview(path, theme):
     """Draws the picture that the README opens with."""
-    seconds = read_log(MEASURED / 'train_speed.json')
-    inference = read_log(MEASURED / 'inference_speed.json')['2 x 1000']
+    seconds = read_json(MEASURED / 'train_speed.json')
+    inference = read_json(MEASURED / 'inference_speed.json')['2 x 1000']
     sizes = [784, 1000, 1000, 10]
     net = PackedMLP.from_arrays({
         f'l{i}/W': numpy.ones((n_out, n_in), numpy.float32)

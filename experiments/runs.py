@@ -1,12 +1,15 @@
 """The logs of training runs that lie in logs/, and statistics of them.
 
 A log is what train_mnist.py wrote in one run: a list of one dictionary per
-epoch. original_readme.json is the table in the original repository's README
-in the same form.
+epoch. In the files that run.py has written it stands beside the command and
+what it was made with. original_readme.json is the table in the original
+repository's README, binary_net_readme.json that in its ancestor's.
 """
 import json
 import pathlib
 import statistics
+
+from experiments.plan import EXPERIMENTS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOGS = ROOT / 'experiments' / 'logs'
@@ -20,16 +23,28 @@ PAPER = {'paper': ('Theano experiment', .96),
          'paper_shift': ('Torch7 experiment, shift-based', 1.40)}
 
 
-def read_log(path):
-    """Returns the content of a JSON file, such as a log."""
+def log_path(name, seed=0):
+    """Returns the path of the log of an experiment's run."""
+    alone = EXPERIMENTS[name].seeds == 1
+    return LOGS / (f'{name}.json' if alone else f'{name}_seed_{seed}.json')
+
+
+def read_json(path):
+    """Returns the content of a JSON file."""
     with open(path, encoding='utf-8') as f:
         return json.load(f)
 
 
+def read_log(path):
+    """Returns the log in a file."""
+    content = read_json(path)
+    return content['log'] if isinstance(content, dict) else content
+
+
 def read_runs(name):
     """Returns the logs of all seeds of an experiment."""
-    return [read_log(path)
-            for path in sorted(LOGS.glob(f'{name}_seed_*.json'))]
+    paths = [log_path(name, seed) for seed in range(EXPERIMENTS[name].seeds)]
+    return [read_log(path) for path in paths if path.exists()]
 
 
 def read_original():

@@ -5,8 +5,8 @@
 import statistics
 
 from experiments.runs import (
-    COLUMNS, LOGS, MEASURED, PAPER, best, deviations, error, read_log,
-    read_original, read_runs, values)
+    COLUMNS, LOGS, MEASURED, PAPER, best, deviations, error, read_json,
+    read_log, read_original, read_runs, values)
 
 # Name of the quantizers on the command line by that of the files.
 BITS = {'binarized': 'binary', 'linear2': 'linear:2', 'linear4': 'linear:4',
@@ -88,7 +88,7 @@ def within(name):
 
 def bits():
     """Returns the table of errors and speed for each quantizer."""
-    speed = read_log(MEASURED / 'quantizer_speed.json')
+    speed = read_json(MEASURED / 'quantizer_speed.json')
     speed['binary'] = speed['this project']
     rows = []
     for name, quantizer in BITS.items():
@@ -157,7 +157,7 @@ def pythons():
         [[entry['python'], entry['numpy'], entry['numba'] or 'none',
           *(str(entry[name]) for name in ('passed', 'failed', 'skipped')),
           entry['commit']]
-         for entry in read_log(LOGS / 'nox.json')])
+         for entry in read_json(LOGS / 'nox.json')])
 
 
 def results():
@@ -186,7 +186,7 @@ def results():
 
 def speeds():
     """Returns the README's table: times to train and to predict."""
-    training = read_log(MEASURED / 'train_speed.json')
+    training = read_json(MEASURED / 'train_speed.json')
     rows = [[text, *(f'{training[name]:.2f} s' if name else ''
                      for name in names)]
             for text, *names in (
@@ -195,7 +195,7 @@ def speeds():
                 ('the same, not compiled', 'this project without Numba',
                  'PyTorch, eager', 'Chainer, written straightforwardly',
                  None))]
-    for net, times in read_log(MEASURED / 'inference_speed.json').items():
+    for net, times in read_json(MEASURED / 'inference_speed.json').items():
         for key, text, factor, unit in (
                 ('all', 'predicting 10,000 images', 1e3, 'ms'),
                 ('one', 'predicting one image', 1e6, 'us')):

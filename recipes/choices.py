@@ -38,13 +38,19 @@ _BINARIZED = {
     'validation': 0,
 }
 
-# What the original's table of results shows.
-_ORIGINAL = {
+# The original's ancestor, binary_net: its table of results.
+_BINARY_NET = {
     **_BINARIZED,
+    'evaluation': 'batch',
+}
+
+# What the original computed on the GPU that made its table of results.
+_ORIGINAL = {
+    **_BINARY_NET,
     'weight_quantizer': 'log',
     'activation_quantizer': 'log',
+    'gradient_quantizer': 'log',
     'relu': True,
-    'evaluation': 'batch',
 }
 
 # The paper's experiment in Theano.
@@ -87,6 +93,7 @@ _PAPER_SHIFT = {
 RECIPES = {
     'binarized': _BINARIZED,
     'original': _ORIGINAL,
+    'binary-net': _BINARY_NET,
     'paper': _PAPER,
     'paper-shift': _PAPER_SHIFT,
 }
@@ -110,9 +117,11 @@ def add_arguments(group):
     add('--unit', '-u', type=integer(1),
         help='number of units of a hidden layer')
     add('--layers', type=integer(1, 100), help='number of hidden layers')
-    for name in 'weight', 'activation', 'gradient':
+    for name, what in (('weight', 'weights'), ('activation', 'activations'),
+                       ('gradient', 'gradients that the products of a '
+                                    'backward pass take')):
         add(f'--{name}-quantizer', type=quantizer, metavar='NAME',
-            help=f'rounding of the {name}s: {quantizers.NAMES}')
+            help=f'rounding of the {what}: {quantizers.NAMES}')
     add('--relu', action=argparse.BooleanOptionalAction,
         help='relu after the rounded activations')
     add('--input-range', choices=('unit', 'symmetric'),

@@ -54,7 +54,7 @@ def test_an_old_file_predicts_as_ever(recipe, kind, data, capsys):
 def test_a_run_goes_on_from_an_old_snapshot(recipe, data, capsys):
     train_mnist.main([
         '--data', data, '--recipe', recipe, '-u', '9', '-b', '10', '-e', '3',
-        '--validation', '20', '--noplot',
+        '--validation', '20', '--noplot', '--gradient-quantizer', 'none',
         '--resume', str(OLD / f'{recipe}_snapshot')])
     assert '# going on from: ' in capsys.readouterr().out
     log = json.loads(pathlib.Path('result', 'log').read_text())
@@ -80,7 +80,8 @@ def test_the_settings_of_old_files_are_the_recipes(data):
         assert settings['recipe'] == recipe
         assert choices.check(settings) == {
             **choices.RECIPES[recipe], 'unit': 9, 'batchsize': 10, 'epoch': 2,
-            'validation': 20}
+            'validation': 20,
+            'gradient_quantizer': 'none'}  # The recipe original's, then.
 
 
 def test_an_old_export_has_its_weights():

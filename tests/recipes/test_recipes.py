@@ -72,9 +72,15 @@ def test_evaluation_with_a_batch_needs_its_normalization():
 def test_original_is_what_its_table_shows():
     net = build.make_net(settings('original'), 784, 10)
     assert str(net.l1.quantizer) == str(net.activation_quantizer) == 'log'
+    assert str(net.l3.gradient_quantizer) == 'log'
     assert net.relu
     assert net.bn1.evaluate_with_batch
     assert not net.dropout
+
+
+def test_binary_net_is_the_default_evaluated_with_batches():
+    assert choices.RECIPES['binary-net'] == {
+        **choices.RECIPES['binarized'], 'evaluation': 'batch'}
 
 
 def test_paper_is_the_experiment_in_theano():

@@ -1,0 +1,72 @@
+"""What is run: the experiments, by the names of their logs."""
+import typing
+
+
+class Experiment(typing.NamedTuple):
+    """Runs of one command with one seed each.
+
+    Attributes:
+        arguments (str): Those of train_mnist.py but for ``--seed``.
+        seeds (int): Number of runs, with the seeds from 0 upwards.
+        variant (str or None): What variants.py changes.
+        fashion (bool): Whether the data are Fashion-MNIST.
+        alone (bool): Whether a run takes all cores, since it is long.
+
+    """
+
+    arguments: str = ''
+    seeds: int = 10
+    variant: typing.Optional[str] = None
+    fashion: bool = False
+    alone: bool = False
+
+
+def _both(name):
+    return f'--weight-quantizer {name} --activation-quantizer {name}'
+
+
+_UNIFORM = '--initial-weight uniform'
+_FOUR = '--recipe original --epoch 4'
+
+# Groups of experiments; their names are those of the logs.
+GROUPS = {
+    'binarized': {'binarized': Experiment()},
+    'original': {'original': Experiment('--recipe original')},
+    'binary-net': {'binary_net': Experiment('--recipe binary-net')},
+    'bits': {
+        'linear2': Experiment(f'{_both("linear:2")} {_UNIFORM}'),
+        'linear4': Experiment(_both('linear:4')),
+        'log2': Experiment(f'{_both("log:2")} {_UNIFORM}'),
+        'log4': Experiment(_both('log:4')),
+        'none': Experiment(_both('none')),
+        'binary_linear2': Experiment('--activation-quantizer linear:2'),
+    },
+    'fashion': {
+        'fashion_mnist': Experiment(fashion=True),
+        'fashion_mnist_batch': Experiment('--evaluation batch', fashion=True),
+        'fashion_mnist_decay': Experiment(
+            '--normalization-decay .99', fashion=True),
+    },
+    'variants': {
+        'variants/plain-gradient': Experiment(
+            f'{_FOUR} --gradient-quantizer none'),
+        'variants/no-relu': Experiment(f'{_FOUR} --no-relu'),
+        'variants/running-averages': Experiment(
+            f'{_FOUR} --evaluation running'),
+        **{f'variants/{name}': Experiment(_FOUR, variant=name)
+           for name in ('rounded-inputs', 'small-gradients', 'clip-before',
+                        'rounded-activations')},
+    },
+    'paper': {
+        'paper': Experiment(
+            '--recipe paper --epoch 215 --alpha .0005 --final-alpha 4e-6 '
+            '--input-dropout .2 --dropout .2 --frequency 10', 1, alone=True),
+        'paper_shift': Experiment(
+            '--recipe paper-shift --epoch 60 --alpha .001953125 '
+            '--halve-every 10 --input-dropout .2 --dropout .2 '
+            '--normalization-decay .99 --frequency 20', 1, alone=True),
+    },
+}
+
+EXPERIMENTS = {name: experiment for group in GROUPS.values()
+               for name, experiment in group.items()}
