@@ -5,7 +5,7 @@ import numpy
 
 from experiments import overview
 from experiments.runs import (
-    LOGS, MEASURED, PAPER, error, read_json, read_log, read_original,
+    LOGS, MEASURED, PAPER, error, read_json, read_log, read_published,
     read_runs)
 from prediction.packed_net import PackedMLP
 
@@ -18,7 +18,7 @@ def draw_all(folder):
 
     """
     draw_runs('binarized', folder / 'binarized.png')
-    draw_runs('original', folder / 'original.png', read_original())
+    draw_runs('original', folder / 'original.png', read_published('original'))
     draw_long_runs(folder / 'paper.png')
     for theme in 'light', 'dark':
         draw_overview(folder / f'overview_{theme}.png', theme)
@@ -86,7 +86,7 @@ def draw_overview(path, theme):
         f'l{i}/W': numpy.ones((n_out, n_in), numpy.float32)
         for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:]), 1)})
     overview.draw(
-        path, theme, read_runs('original'), read_original(),
+        path, theme, read_runs('original'), read_published('original'),
         {name: seconds[name] for name in (
             'this project', 'PyTorch, compiled, fused Adam',
             'PyTorch, eager', 'Chainer, written straightforwardly')},

@@ -9,6 +9,7 @@ import json
 import pathlib
 import statistics
 
+from experiments import student
 from experiments.plan import EXPERIMENTS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -47,9 +48,9 @@ def read_runs(name):
     return [read_log(path) for path in paths if path.exists()]
 
 
-def read_original():
-    """Returns the table of the original's README, as a log."""
-    return read_log(LOGS / 'original_readme.json')
+def read_published(name):
+    """Returns a published table as a log: ``original`` or ``binary_net``."""
+    return read_log(LOGS / f'{name}_readme.json')
 
 
 def values(logs, epoch, column):
@@ -67,21 +68,42 @@ def best(log):
     return max(log, key=lambda entry: entry['validation/main/accuracy'])
 
 
-def deviations(name):
-    """Returns how far the original's table is from an experiment.
+def deviations(logs, published):
+    """Returns how far a published run is from an experiment, by epochs.
+
+    Args:
+        logs (list): Logs of the experiment.
+        published (list): The log of one run more.
 
     Returns:
-        list: For each epoch and column, the original's value less the mean
-        over the seeds, in standard deviations.
+        list: For each epoch and column, the t of the published value; see
+        :func:`experiments.student.of_one_more`.
 
     """
-    logs = read_runs(name)
-    rows = []
-    for entry in read_original():
-        row = []
-        for column in COLUMNS:
-            v = values(logs, entry['epoch'], column)
-            row.append((entry[column] - statistics.mean(v))
-                       / statistics.stdev(v))
-        rows.append(row)
-    return rows
+    return [[student.of_one_more(
+                entry[column], values(logs, entry['epoch'], column))
+             for column in COLUMNS] for entry in published]
+
+
+def p_value(logs, published, column):
+    """Returns the probability of a run as far off as a published one.
+
+    Each run gives one number, the mean over its epochs of the value in
+    standard deviations of the experiment at that epoch. So the epochs need
+    not be independent. The number of the published run is compared with
+    those of the experiment.
+
+    Args:
+        logs, published: See :func:`deviations`.
+        column (str): One of ``COLUMNS``.
+
+    """
+    scales = [statistics.stdev(values(logs, entry['epoch'], column))
+              for entry in published]
+
+    def number(log):
+        return statistics.mean(
+            entry[column] / scale for entry, scale in zip(log, scales))
+
+    t = student.of_one_more(number(published), list(map(number, logs)))
+    return student.probability_outside(t, len(logs) - 1)

@@ -4,13 +4,17 @@
 """
 import statistics
 
+from experiments import student
 from experiments.runs import (
     COLUMNS, LOGS, MEASURED, PAPER, best, deviations, error, read_json,
-    read_log, read_original, read_runs, values)
+    p_value, read_log, read_published, read_runs, values)
 
-# Name of the quantizers on the command line by that of the files.
-BITS = {'binarized': 'binary', 'linear2': 'linear:2', 'linear4': 'linear:4',
-        'log2': 'log:2', 'log4': 'log:4', 'none': 'none'}
+# Quantizers of weights and activations by the files' names.
+BITS = {'binarized': ('binary', 'binary'),
+        'binary_linear2': ('binary', 'linear:2'),
+        'log2': ('ternary', 'ternary'), 'linear2': ('linear:2', 'linear:2'),
+        'linear4': ('linear:4', 'linear:4'), 'log4': ('log:4', 'log:4'),
+        'none': ('none', 'none')}
 
 # Flags of other runs of the recipe paper by their files.
 SEARCH = {
@@ -27,13 +31,23 @@ SEARCH = {
     '--input-dropout .2 --dropout .4',
 }
 
-# What variants.py changes in the recipe original.
+# What is done in another way than the recipe original does.
 VARIANTS = {
-    'none': 'the recipe',
-    'rounded-input': 'pixels rounded to powers of two',
-    'rounded-gradient': 'gradients rounded to powers of two',
-    'no-mask': 'no mask in the straight-through estimator',
+    'recipe': 'the recipe',
+    'plain-gradient': 'gradients not rounded',
+    'no-relu': 'no relu',
+    'running-averages': 'evaluated with running averages',
+    'rounded-inputs': "x rounded in gW's product",
+    'small-gradients': 'gradients of 1/64',
     'clip-before': 'clip before the update',
+    'rounded-activations': 'gradients rounded behind activations, too',
+}
+
+# Statistics that Fashion-MNIST's test images are evaluated with.
+FASHION = {
+    'fashion_mnist': 'running averages, decay .9, the default',
+    'fashion_mnist_decay': 'running averages, decay .99',
+    'fashion_mnist_batch': "each batch's own",
 }
 
 
@@ -59,47 +73,54 @@ def last_epoch(name):
                         for column in COLUMNS)]])
 
 
-def against_original(name):
-    """Returns the table of an experiment's epochs beside the original's."""
-    logs = read_runs(name)
+def against(name, published_name):
+    """Returns the table of an experiment's epochs beside a published one."""
+    logs, published = read_runs(name), read_published(published_name)
+    limit = student.limit(.05, len(logs) - 1)
     header = ['epoch']
     for column in COLUMNS:
-        header += [column, 'original']
+        header += [column, 'published']
     rows = []
-    for entry, row in zip(read_original(), deviations(name)):
+    for entry, row in zip(published, deviations(logs, published)):
         cells = [str(entry['epoch'])]
-        for column, deviation in zip(COLUMNS, row):
+        for column, t in zip(COLUMNS, row):
+            mark = '**' if abs(t) > limit else ''
             cells += [plus_minus(values(logs, entry['epoch'], column)),
-                      f'{entry[column]:.4f} ({deviation:+.1f})']
+                      f'{mark}{entry[column]:.4f} ({t:+.1f}){mark}']
         rows.append(cells)
-    return markdown(header, rows) + '\n\n' + within(name)
+    return markdown(header, rows) + '\n\n' + within(logs, published)
 
 
-def within(name):
-    """Returns a sentence: how many of the original's values are how near."""
-    parts = []
-    rows = deviations(name)
-    for column, of_column in zip(COLUMNS, zip(*rows)):
-        near = sum(abs(deviation) <= 2 for deviation in of_column)
-        parts.append(f'{column} {near}')
-    return (f'Within two standard deviations, of {len(rows)} epochs: '
-            + ', '.join(parts) + '.')
+def within(logs, published):
+    """Returns sentences: how far a published run is from an experiment."""
+    n, epochs = len(logs), len(published)
+    limit = student.limit(.05, n - 1)
+    counts, p_values = [], []
+    for column, of_column in zip(COLUMNS, zip(*deviations(logs, published))):
+        counts.append(f'{column} {sum(abs(t) <= limit for t in of_column)}')
+        p_values.append(f'{column} {p_value(logs, published, column):.2g}')
+    return (
+        f'Inside the 95 % prediction interval of one run more '
+        f'(\\|t\\| <= {limit:.2f}, {n - 1} degrees of freedom), of {epochs} '
+        f'epochs: {", ".join(counts)}. By chance one of {epochs} is outside. '
+        f'p-values over all epochs: {", ".join(p_values)}.')
 
 
 def bits():
     """Returns the table of errors and speed for each quantizer."""
     speed = read_json(MEASURED / 'quantizer_speed.json')
     speed['binary'] = speed['this project']
+    speed['ternary'] = speed['log:2']
     rows = []
-    for name, quantizer in BITS.items():
-        logs = read_runs(name)[:3]
+    for name, (weights, activations) in BITS.items():
+        logs = read_runs(name)
         rows.append([
-            f'`{quantizer}`', str(len(logs)),
+            f'`{weights}`', f'`{activations}`', str(len(logs)),
             plus_minus([error(log[-1]) for log in logs], 2) + ' %',
             plus_minus([100 * (1 - log[-1]['main/accuracy'])
                         for log in logs], 2) + ' %',
-            f'{speed[quantizer]:.2f}'])
-    return markdown(['weights and activations', 'seeds', 'test error',
+            f'{speed[weights]:.2f}' if weights == activations else ''])
+    return markdown(['weights', 'activations', 'runs', 'test error',
                      'training error', 's/epoch'], rows)
 
 
@@ -133,21 +154,54 @@ def search():
 
 def variants():
     """Returns the first epochs of the recipe original and its variants."""
-    rows = []
+    recipe, rows = read_runs('original'), []
     for name, text in VARIANTS.items():
-        logs = read_runs('original' if name == 'none' else f'variants/{name}')
+        logs = recipe if name == 'recipe' else read_runs(f'variants/{name}')
+        if len(logs) < 2:
+            continue
         row = [text, str(len(logs))]
-        for column in 'main/loss', 'main/accuracy':
-            row += [f'{statistics.mean(values(logs, e, column)):.4f}'
-                    for e in (1, 2, 3, 4)]
+        for column in 'main/loss', 'main/accuracy', 'validation/main/accuracy':
+            means = [statistics.mean(values(logs, e, column))
+                     for e in range(1, 5)]
+            row.append(' '.join(f'{mean:.4f}' for mean in means))
+            row.append('' if logs is recipe
+                       else f'{_p_of_difference(logs, recipe, column):.2g}')
         rows.append(row)
-    original = read_original()
-    rows.append(["the original's table", ''] + [
-        f'{original[e][column]:.4f}'
-        for column in ('main/loss', 'main/accuracy') for e in range(4)])
+    original = read_published('original')
+    rows.append(["the original's table", '1'])
+    for column in 'main/loss', 'main/accuracy', 'validation/main/accuracy':
+        rows[-1] += [' '.join(f'{original[e][column]:.4f}'
+                              for e in range(4)), '']
     return markdown(
-        ['', 'seeds', *(f'{name} {e}' for name in ('loss', 'accuracy')
-                        for e in (1, 2, 3, 4))], rows)
+        ['', 'runs', 'main/loss of 4 epochs', 'p', 'main/accuracy', 'p',
+         'validation/main/accuracy', 'p'], rows)
+
+
+def _p_of_difference(logs, others, column):
+    """Returns the p-value of the difference in the mean of 4 epochs."""
+    numbers = [[statistics.mean(entry[column] for entry in log[:4])
+                for log in runs] for runs in (logs, others)]
+    return student.probability_outside(*student.of_two_samples(*numbers))
+
+
+def fashion():
+    """Returns the table of Fashion-MNIST: accuracies and their jumps."""
+    rows = []
+    for name, text in FASHION.items():
+        logs = read_runs(name)
+        accuracies = [[100 * entry['validation/main/accuracy']
+                       for entry in log] for log in logs]
+        jumps = [statistics.mean(abs(b - a) for a, b in zip(of[9:], of[10:]))
+                 for of in accuracies]
+        rows.append([
+            text, str(len(logs)),
+            plus_minus([of[-1] for of in accuracies], 2) + ' %',
+            plus_minus([max(of) for of in accuracies], 2) + ' %',
+            plus_minus(jumps, 2) + ' %'])
+    return markdown(
+        ['evaluated with', 'runs', 'test accuracy at the last epoch',
+         'at the best', 'mean jump from an epoch to the next, from the 10th'],
+        rows)
 
 
 def pythons():
@@ -172,7 +226,7 @@ def results():
         return ['1', str(len(log)), f'{error(best(log), "test"):.2f} %',
                 f'{PAPER[name][1]:.2f} %, the paper']
 
-    original = error(read_original()[-1])
+    original = error(read_published('original')[-1])
     return markdown(
         ['', 'runs', 'epochs', 'test error', 'published'],
         [['`--recipe binarized`, the default', *last('binarized'), ''],
@@ -210,12 +264,12 @@ TABLES = {
     'results': results,
     'speeds': speeds,
     'binarized': lambda: last_epoch('binarized'),
-    'original': lambda: against_original('original'),
-    'binarized and the original': lambda: against_original('binarized'),
+    'original': lambda: against('original', 'original'),
+    'binary-net': lambda: against('binary_net', 'binary_net'),
     'variants': variants,
     'bits': bits,
     'paper': long_runs,
     'pythons': pythons,
     'search': search,
-    'fashion_mnist': lambda: last_epoch('fashion_mnist'),
+    'fashion_mnist': fashion,
 }
