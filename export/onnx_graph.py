@@ -18,10 +18,14 @@ def load():
         import onnx.numpy_helper
     # It may want another protobuf or NumPy, and says so in many ways.
     except Exception as e:
-        reason = _HOW if getattr(e, 'name', None) == 'onnx' else (
-            f'{_HOW} (it is there, but: {e})')
-        raise InputError(f'.onnx files need onnx: {reason}') from e
+        reason = '' if getattr(e, 'name', None) == 'onnx' else (
+            f' (it is there, but: {_first_line(e)})')
+        raise InputError(f'.onnx files need onnx: {_HOW}{reason}') from e
     return onnx
+
+
+def _first_line(error):
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class Graph:

@@ -83,7 +83,7 @@ def _product(graph, a, layer, weights, dialect):
             W = graph.node(
                 'Quant', [W, 'one', 'zero', 'two_bits'], f'{layer}_Wq',
                 _DOMAIN, signed=1, narrow=1, rounding_mode='ROUND')
-            graph.annotate(W, 'TERNARY')
+            graph.annotate(W, 'INT2')
         graph.inner(W, 'FLOAT', weights.T.shape)
     s = graph.node('MatMul', [a, W], f'{layer}_sums')
     graph.inner(s, 'FLOAT', [1, len(weights)])
