@@ -3,7 +3,7 @@ import json
 
 from system.errors import InputError
 
-# Of 2022 and 2021: make_model would write the newest, which runtimes of before
+# Of 2021 and 2020: make_model would write the newest, which runtimes of before
 # refuse.
 _IR_VERSION, _OPSET = 8, 13
 
@@ -161,7 +161,8 @@ class Graph:
             producer_name='quantized_net', doc_string=self._doc)
         about = {'sizes': net.sizes, **net.images.to_json()}
         if net.accuracy:
-            about['accuracy'] = net.accuracy._asdict()
+            n_right, n, data = net.accuracy
+            about['accuracy'] = {'n_right': n_right, 'n': n, 'data': data}
         helper.set_model_props(model, {
             key: json.dumps(value) for key, value in about.items()})
         return model.SerializeToString()
