@@ -40,6 +40,10 @@ def parse_args(argv=None):
     parser.add_argument('--export', metavar='FILE',
                         help='write the net to a file: packed, .npz, or '
                              f'{formats.HELP}')
+    parser.add_argument('--qonnx-dialect', choices=formats.QONNX_DIALECTS,
+                        help='whose QONNX --export writes: '
+                             f'{formats.QONNX_DIALECTS[0]}, the default, is '
+                             'that of qonnx itself')
     parser.add_argument('--image', nargs='+', metavar='FILE', default=[],
                         help='classify these pictures of digits rather than '
                              'the test images')
@@ -59,6 +63,8 @@ def parse_args(argv=None):
         parser.error('--summary stops before --export, --image and --report')
     if args.data and args.image:
         parser.error('--image takes digits of MNIST, not of --data')
+    if args.qonnx_dialect and not args.export:
+        parser.error('--qonnx-dialect is for --export')
     return parser, args
 
 
@@ -121,7 +127,7 @@ def to_numpy(array):
     return array if isinstance(array, numpy.ndarray) else array.get()
 
 
-def export(net, path, data):
+def export(net, path, write, data):
     """Writes the net, but never over a snapshot."""
     if os.path.isfile(path):
         try:
@@ -132,7 +138,6 @@ def export(net, path, data):
         if is_snapshot:
             raise InputError(f'{path} is a snapshot, which --export does not '
                              'replace; choose another file')
-    write = formats.writer(path)
     if write is None:
         net.save(path)
     else:
@@ -185,7 +190,7 @@ def evaluate(packed, chainer_net, xp, report, x, labels):
 def run(args, warn):
     xp = get_module(args.gpu)
     if args.export:
-        formats.writer(args.export)
+        write = formats.writer(args.export, args.qonnx_dialect)
     pixels = [digit_image.read(path, warn) for path in args.image]
     if args.report:
         command_line.check_matplotlib('--report')
@@ -204,7 +209,7 @@ def run(args, warn):
     if args.export:
         if not packed:
             raise InputError(f'{args.model} cannot be packed')
-        export(packed, args.export, data)
+        export(packed, args.export, write, data)
     if model.training_set not in (None, data.checksum):
         warn(f'{args.model} was trained on another data set than {data.name}: '
              f'the checksum of its training set is {model.training_set}, not '
