@@ -149,7 +149,10 @@ def _read_array(path, magic):
         raise InputError(
             f'{path} says {_sizes(shape)} {kind}, {size} bytes, but holds '
             f'{"more" if len(content) > size else len(content)}')
-    return numpy.frombuffer(content, dtype).reshape(shape)
+    try:
+        return numpy.frombuffer(content, dtype).reshape(shape)
+    except ValueError as e:  # Sizes beyond any array's, and a 0 among them
+        raise InputError(f'{path} says {_sizes(shape)} {kind}: {e}') from e
 
 
 def _read_at_most(f, size):

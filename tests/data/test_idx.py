@@ -14,6 +14,7 @@ import pytest
 from data import idx
 from data import mnist
 from data import sets
+from system.errors import InputError
 from tests.helpers import ROOT, write_idx
 
 NAMES = ['train-images-idx3-ubyte', 'train-labels-idx1-ubyte',
@@ -88,6 +89,15 @@ def test_a_file_that_does_not_fit_its_header_is_named(
             gzip.compress((folder / name).read_bytes()))
         (folder / name).unlink()
     with pytest.raises(ValueError, match=f'{name}.*{message}'):
+        idx.read_both(str(folder))
+
+
+@pytest.mark.parametrize('zero', [0, 1, 2])
+def test_sizes_that_no_array_has_are_refused(folder, zero):
+    sizes = [(1 << 32) - 1] * 3
+    sizes[zero] = 0
+    (folder / NAMES[0]).write_bytes(struct.pack('>4I', 0x803, *sizes))
+    with pytest.raises(InputError, match=f'{NAMES[0]} says .*4294967295'):
         idx.read_both(str(folder))
 
 

@@ -48,10 +48,10 @@ def test_a_prefix_picks_one_of_several_sets(tmp_path, compressed):
         numpy.testing.assert_array_equal(images, x.reshape(-1, 12))
         numpy.testing.assert_array_equal(labels, t - 1)
     with pytest.raises(InputError, match=(
-            'holds several data sets: choose .*/emnist-digits or '
-            '.*/emnist-letters')):
+            r'holds several data sets: choose .*/emnist-digits or '
+            r'.*/emnist-letters')):
         sets.read(str(tmp_path))
-    with pytest.raises(InputError, match='there is no folder .*emnist-byclas'):
+    with pytest.raises(InputError, match=r'no folder .*emnist-byclas'):
         sets.read(str(tmp_path / 'emnist-byclass'))
     assert idx_names.locate(f'{tmp_path}/emnist-digits') == (
         str(tmp_path), 'emnist-digits')
