@@ -90,7 +90,7 @@ def read_data(args, model, say):
     What the flags do not say of how it is read is as the model's was.
     """
     how = reading.from_args(args)
-    if args.data is None and how == reading.Reading():
+    if args.data is None and how == reading.DEFAULT:
         return Data('MNIST', (784, 10), mnist.CHECKSUM,
                     functools.partial(mnist.read, 'test.npz'))
     image_set = sets.read(args.data, how, model.images,
@@ -235,9 +235,10 @@ def run(args, fail, warn):
     if args.summary:
         print(summary.table(net.sizes) if packed else net.summary())
         return True
-    # Pictures alone need no test images.
+    # Pictures alone need no test images, and flags of these are refused.
     data = None
-    if not args.image or args.data or args.export or args.report:
+    if (not args.image or args.data or args.export or args.report
+            or reading.from_args(args) != reading.DEFAULT):
         data = check_data(args, model, net, say, warn)
     if args.export:
         if not packed:

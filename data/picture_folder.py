@@ -48,18 +48,19 @@ def find(folder, others=None):
         InputError: If a folder cannot be read.
 
     """
-    paths, folders = [], []
-    for _, path in _visible(folder):
-        if os.path.isdir(path):
-            # A link to a folder may lead round in a circle.
-            if not os.path.islink(path):
-                folders.append(path)
-        elif picture.has_its_ending(path):
-            paths.append(path)
-        elif others is not None:
-            others.append(path)
-    for inner in folders:
-        paths += find(inner, others)
+    paths, left = [], [folder]
+    while left:
+        folders = []
+        for _, path in _visible(left.pop()):
+            if os.path.isdir(path):
+                # A link to a folder may lead round in a circle.
+                if not os.path.islink(path):
+                    folders.append(path)
+            elif picture.has_its_ending(path):
+                paths.append(path)
+            elif others is not None:
+                others.append(path)
+        left += reversed(folders)
     return paths
 
 

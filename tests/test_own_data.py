@@ -10,8 +10,10 @@ import pytest
 
 import predict_mnist
 import train_mnist
-from data import mnist
+from data import mnist, sets
+from prediction.packed_net import PackedMLP
 from tests.data.test_idx_names import LETTERS, write_set
+from tests.helpers.nets import random_arrays
 
 Image = pytest.importorskip('PIL.Image', reason='needs Pillow')
 
@@ -107,8 +109,6 @@ def test_a_picture_of_the_data_set_gets_the_class_of_its_image(
     assert err == ''
     results = json.loads(out)
     assert len(results) == 40
-    from data import sets
-    from prediction.packed_net import PackedMLP
     net = PackedMLP.load('net.npz')
     image_set = sets.read('shapes', known=net.images)
     predicted = numpy.concatenate([
@@ -155,6 +155,10 @@ def test_flags_without_data_are_refused(capsys):
         for flag in ['--plain'], ['--test-share', '.1'], ['--transposed']:
             assert f'{flag[0]} says how --data is read' in refused(
                 capsys, program, *arguments, *flag)
+    PackedMLP.from_arrays(random_arrays((63, 5, 2))).save('net.npz')
+    for more in [], ['--image', 'x.png']:
+        assert '--plain says how --data is read' in refused(
+            capsys, predict_mnist, 'net.npz', '--plain', *more)
     assert 'must be N or HEIGHTxWIDTH' in refused(
         capsys, train_mnist, '--size', '0')
 
@@ -180,7 +184,6 @@ def test_letters_are_named_and_stand_upright(capsys):
         Image.fromarray(image.T).save(f'pictures/{i:02}.png')
     predict_mnist.main(['net.npz', '--image', 'pictures', '--format', 'json'])
     results = json.loads(capsys.readouterr().out)
-    from prediction.packed_net import PackedMLP
     net = PackedMLP.load('net.npz')
     expected = net.predict(images.transpose(0, 2, 1).reshape(-1, 784))
     assert [one['class'] for one in results] == expected.tolist()

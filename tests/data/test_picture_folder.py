@@ -319,3 +319,20 @@ def test_pictures_are_found_sorted_and_folders_after_files(folder):
     assert found == [f'a dog/{i}.png' for i in range(10, 30)] + [
         f'cat/0{i}.png' for i in range(10)]
     assert others == [str(folder / 'a dog' / 'notes.txt')]
+
+
+def test_folders_may_lie_deep(tmp_path):
+    (tmp_path / 'stays').touch()
+    inner = str(tmp_path / 'd')
+    for _ in range(1200):
+        os.mkdir(inner)
+        inner += '/a'
+    save(tmp_path / 'a.png', pixels(0))
+    os.mkdir(inner)
+    os.rename(tmp_path / 'a.png', inner + '/a.png')
+    try:
+        assert picture_folder.find(str(tmp_path / 'd')) == [inner + '/a.png']
+    finally:
+        # Neither pytest nor shutil removes so many, one in another.
+        os.unlink(inner + '/a.png')
+        os.removedirs(inner)
