@@ -10,6 +10,7 @@ if __name__ == '__main__':
     # From here on: the imports below take a second.
     interruption.quit_on_signal()
 
+import argparse
 import contextlib
 import functools
 import json
@@ -53,7 +54,7 @@ def parse_args(argv=None):
 
     parser = command_line.ArgumentParser(
         'train_mnist.py', description=__doc__, allow_abbrev=False,
-        formatter_class=command_line.HelpFormatter)
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
                         metavar='ID',
                         help='id of the GPU; -1 is the CPU')

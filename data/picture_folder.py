@@ -115,17 +115,23 @@ def read(folder, how, known=None, say=None):
             '--split-seed {}'.format(
                 *(len(pictures[part]) for part in ('train', 'test')),
                 split.test_share, split.split_seed))
-    images = _describe(names, how, known, split)
-    if images.preparation == 'plain':
-        read_parts, background = _read_plain(pictures, images, known)
-        images = images._replace(background=background)
+    before = known if known and known.preparation == 'plain' else None
+    plain = bool(before) if how.plain is None else how.plain
+    if not plain:
+        how.refuse(['size'], 'is for --plain: a digit has 28 x 28 pixels')
+    shape, background = description.DIGITS.shape, 0
+    if plain:
+        if how.size or before:
+            shape = how.size or before.shape
+        read_parts, background = _read_plain(pictures, shape, before)
     else:
         read_parts = {part: [_read_digit(one.path) for one in members]
                       for part, members in pictures.items()}
-    return (*((numpy.stack(read_parts[part]),
-               numpy.array([one.label for one in pictures[part]],
-                           numpy.uint8)) for part in ('train', 'test')),
-            images)
+    train, test = ((numpy.stack(read_parts[part]),
+                    numpy.array([one.label for one in pictures[part]],
+                                numpy.uint8)) for part in ('train', 'test'))
+    return train, test, description.Description(
+        shape, tuple(names), 'plain' if plain else 'digit', background, split)
 
 
 def _visible(folder):
@@ -256,18 +262,6 @@ def _split(pictures, names, share):
     return {'train': sorted(train), 'test': sorted(test)}
 
 
-def _describe(names, how, known, split):
-    """Returns the description of the images, whose background may be late."""
-    before = known if known and known.preparation == 'plain' else None
-    plain = bool(before) if how.plain is None else how.plain
-    if not plain:
-        how.refuse(['size'], 'is for --plain: a digit has 28 x 28 pixels')
-    shape = how.size or (before.shape if before and plain
-                         else description.DIGITS.shape)
-    return description.Description(
-        shape, tuple(names), 'plain' if plain else 'digit', reading=split)
-
-
 def _read_digit(path):
     try:
         return digit_image.read(path)
@@ -276,16 +270,13 @@ def _read_digit(path):
                          'letters need --plain') from e
 
 
-def _read_plain(pictures, images, known):
+def _read_plain(pictures, shape, before):
     """Returns images by part, and the background that is one for them all."""
-    contents = {part: [plain_image.shrink(one.path, images.shape)
+    contents = {part: [plain_image.shrink(one.path, shape)
                        for one in members]
                 for part, members in pictures.items()}
-    if known and known.preparation == 'plain':
-        background = known.background
-    else:
-        background = round(float(
-            numpy.median([edge for _, edge in contents['train']])))
-    return {part: [plain_image.place(grey, images.shape, background)
+    background = before.background if before else round(float(
+        numpy.median([edge for _, edge in contents['train']])))
+    return {part: [plain_image.place(grey, shape, background)
                    for grey, _ in members]
             for part, members in contents.items()}, background

@@ -56,6 +56,13 @@ class Reading(typing.NamedTuple):
 # Nothing is said.
 DEFAULT = Reading()
 
+# The attributes, each a flag.
+FLAGS = 'transposed', 'test_share', 'split_seed', 'plain', 'size'
+
+# In a help text: says nothing, and keeps argparse from adding that the default
+# is None.
+_NO_DEFAULT = '%(default).0s'
+
 # Flag's attribute: whether a value that a file holds may be one of it.
 _RECORDED = {
     'transposed': lambda value: value is True,
@@ -80,26 +87,27 @@ def add_flags(parser):
         help='data set in the place of the MNIST that comes with this '
              'project: a folder of IDX files, with a prefix such as '
              'FOLDER/emnist-letters where it holds several sets, or a folder '
-             'of pictures, one subfolder for each class')
+             'of pictures, one subfolder for each class' + _NO_DEFAULT)
     add('--plain', action=argparse.BooleanOptionalAction,
         help='pictures of anything, each taken whole; by default they are '
-             "prepared as those of digits, like MNIST's")
+             "prepared as those of digits, like MNIST's" + _NO_DEFAULT)
     add('--size', type=size, metavar='N',
         help='N or HEIGHTxWIDTH: pixels of an image made of a plain picture, '
-             '28 by default')
+             '28 by default' + _NO_DEFAULT)
     add('--transposed', action=argparse.BooleanOptionalAction,
         help='rows and columns of the images in IDX files change places, as '
-             'those of EMNIST must')
+             'those of EMNIST must' + _NO_DEFAULT)
     add('--test-share', type=number(.01, .99), metavar='SHARE',
         help=f"share of each class's pictures to test with, {TEST_SHARE} by "
-             'default, where the folder has no folder test')
+             'default, where the folder has no folder test' + _NO_DEFAULT)
     add('--split-seed', type=integer(0, (1 << 32) - 1), metavar='N',
-        help=f'seed of the choice of these, {SPLIT_SEED} by default')
+        help=f'seed of the choice of these, {SPLIT_SEED} by default'
+             + _NO_DEFAULT)
 
 
 def from_args(args):
     """Returns what the flags say, of arguments that have been parsed."""
-    return Reading(*(getattr(args, name) for name in Reading._fields))
+    return Reading(*(getattr(args, name) for name in FLAGS))
 
 
 def size(text):

@@ -7,7 +7,7 @@ import numpy
 
 from data import (
     description, idx, idx_names, mnist, picture_folder)
-from data.reading import DEFAULT, Reading
+from data.reading import DEFAULT, FLAGS, Reading
 from system.errors import InputError
 
 
@@ -70,7 +70,7 @@ def read(path=None, how=DEFAULT, known=None, say=None):
 
     """
     if path is None:
-        how.refuse(Reading._fields, 'says how --data is read, which is not '
+        how.refuse(FLAGS, 'says how --data is read, which is not '
                                     'there')
         return ImageSet(*map(mnist.read, mnist.NAMES), description.DIGITS)
     place = idx_names.locate(path)
@@ -100,17 +100,17 @@ def _read_idx(folder, prefix, how, known, say):
         parts.append([images.reshape(len(images), -1), labels])
     shape = images.shape[1:]
     names = _name_classes(folder, prefix, parts)
-    images = description.numbered(shape, len(names))._replace(
-        classes=names, reading=Reading(transposed=transposed or None))
     plain = how.plain
-    if plain is None and known and known.shape == shape:
-        plain = known.preparation == 'plain'
-    if plain is not None:
-        images = images._replace(preparation='plain' if plain else 'digit')
-    if plain is False and shape != description.DIGITS.shape:
+    if plain is None:
+        plain = shape != description.DIGITS.shape
+        if known and known.shape == shape:
+            plain = known.preparation == 'plain'
+    if not plain and shape != description.DIGITS.shape:
         raise InputError(f'--no-plain is for images of 28 x 28 pixels, those '
                          f'in {folder} have {shape[0]} x {shape[1]}')
-    return ImageSet(*map(tuple, parts), images)
+    return ImageSet(*map(tuple, parts), description.Description(
+        shape, names, 'plain' if plain else 'digit',
+        reading=Reading(transposed=transposed or None)))
 
 
 def _name_classes(folder, prefix, parts):

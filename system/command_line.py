@@ -29,15 +29,6 @@ def _one_line(message):
     return ' '.join(str(message).split())
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Formatter that adds the defaults to the help, of flags that have one."""
-
-    def _get_help_string(self, action):
-        if action.default is None:
-            return action.help
-        return super()._get_help_string(action)
-
-
 @contextlib.contextmanager
 def running(parser):
     """Runs a program inside the ``with`` block.
