@@ -103,12 +103,12 @@ def test_the_table_of_flags_has_the_recipes_in_their_order():
 
 def test_the_readme_has_every_flag_that_is_no_choice_of_a_recipe():
     parser, _ = train_mnist.parse_args([])
-    flags = {max(action.option_strings, key=len) for action in parser._actions
+    flags = {action.option_strings[0] for action in parser._actions
              if action.dest not in {'help', 'recipe'}
              and action.dest not in choices.RECIPES['binarized']}
     readme = PAGES['README.md']
-    assert set(re.findall(r'^\| `(--[a-z]+)[ `]', readme, re.M)) == {
-        *flags, '--recipe'}
+    cells = ''.join(re.findall(r'^\| (`--[^|]+)', readme, re.MULTILINE))
+    assert set(re.findall(r'--[a-z-]+', cells)) == {*flags, '--recipe'}
     for name in choices.RECIPES:
         assert f'| `{name}` |' in readme
 
@@ -120,7 +120,8 @@ def test_every_flag_of_the_prediction_is_in_a_table():
         if not action.option_strings or action.dest == 'help':
             continue
         names = ', '.join(f'`{name}`' for name in sorted(
-            action.option_strings, key=len, reverse=True))
+            action.option_strings, key=len, reverse=True)
+            if not name.startswith('--no-'))
         value = getattr(defaults, action.dest)
         assert f'| {names} |{cell(value or None)} |' in table
 
