@@ -1,10 +1,11 @@
 """The formats of --export, chosen by the ending of the file's name."""
 import os
 
+from export import html_page
 from system.errors import InputError
 
 # Ending: what takes a Canonical and returns the file's bytes.
-_WRITERS = {}
+_WRITERS = {'.html': html_page.write}
 
 HELP = ', '.join(_WRITERS)
 
