@@ -11,6 +11,7 @@ import numpy
 from data.description import DIGITS
 
 _FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'page')
+_STYLES = 'page.css', 'answer.css'
 _SCRIPTS = 'net.js', 'picture.js', 'answer.js', 'drawing.js'
 
 
@@ -28,12 +29,10 @@ def write(net):
         bytes: UTF-8 text.
 
     """
-    style = _read('page.css')
+    style = '\n'.join(map(_read, _STYLES))
     script = '\n'.join(map(_read, _SCRIPTS))
-    title, question = _texts(net.images.classes)
     parts = {
-        'title': html.escape(title),
-        'question': html.escape(question),
+        'title': html.escape(title(net.images.classes)),
         'about': html.escape(about(net)),
         'style': style,
         'style_hash': _hash(style),
@@ -80,29 +79,30 @@ def about(net):
     """Returns the lines on what a net is."""
     n_weights = sum(n * m for n, m in zip(net.sizes, net.sizes[1:]))
     kilobytes = n_weights / 8000
-    text = (f'{"-".join(map(str, net.sizes))}: {net.sizes[0]} pixels, '
+    text = (f'{net.sizes[0]} pixels, '
             f'{" and ".join(map(str, net.sizes[1:-1]))} hidden units, '
-            f'{net.sizes[-1]} classes. Its {n_weights:,} weights are +1 or '
-            f'\N{MINUS SIGN}1, one bit each: '
+            f'{net.sizes[-1]} classes: {n_weights:,} weights of +1 or '
+            f'\N{MINUS SIGN}1, one bit each, '
             f'{kilobytes:,.{0 if kilobytes >= 10 else 1}f} kB.')
-    return f'{text} {net.accuracy}.' if net.accuracy else text
+    if net.accuracy:
+        text = f'{text} {net.accuracy}.'
+    return re.sub(' (?=%|kB)', '\N{NO-BREAK SPACE}', text)
 
 
-def _texts(names):
-    """Returns the page's title, and what the net finds out."""
+def title(names):
+    """Returns the page's title, which says what the net recognizes."""
     text = ''.join(names)
     if all(len(name) == 1 for name in names):
         if text.isdecimal():
-            return 'Draw a digit', 'which digit it is'
+            return 'Draw a digit'
         if text.isalpha():
-            return 'Draw a letter', 'which letter it is'
+            return 'Draw a letter'
         if text.isalnum():
-            return 'Draw a letter or a digit', 'which one it is'
-    if len(names) <= 3 and len(text) <= 60:
-        *others, last = names
-        listed = f'{", ".join(others)} or {last}' if others else last
-        return f'Draw {listed}', 'which of them it is'
-    return (f'Draw one of {len(names):,} things', 'which of them it is')
+            return 'Draw a letter or a digit'
+    *others, last = names
+    if others and len(names) <= 3 and len(text) <= 60:
+        return f'Draw {", ".join(others)} or {last}'
+    return f'Draw one of {len(names):,} things'
 
 
 def _read(name):

@@ -116,7 +116,8 @@ class Answer {
       length > 16 ? 'sentence' : length > 3 ? 'word' : 'sign';
     get('sure').textContent = result
       ? percent(result.probabilities[result.best]) : 'Nothing is drawn yet.';
-    get('second').textContent = result && order.length > 1
+    // Rows say that themselves.
+    get('second').textContent = result && order.length > 1 && !this.chart.isRows
       ? `then ${this.names[order[1]]}, ${percent(
         result.probabilities[order[1]])}` : '';
     this.chart.show(result && result.probabilities, order);
@@ -131,7 +132,7 @@ class Answer {
       bits.name(`Hidden layer ${layer + 1}: ` + (result
         ? `${ones} of ${units} units say plus one` : 'nothing yet'));
       bits.caption.textContent = result
-        ? `${ones} of ${units} on` : `${units} bits`;
+        ? `${ones} are +1` : `${units} bits`;
     });
   }
 

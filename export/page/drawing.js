@@ -149,13 +149,17 @@ function time(net, pixels) {
   return passed / n;
 }
 
+function milliseconds(t) {
+  return `${t.toFixed(t < 1 ? 2 : 1)} ms`;
+}
+
 function start() {
   const get = (id) => document.getElementById(id);
   const description = JSON.parse(get('net').textContent);
   const net = new Net(description);
   const answer = new Answer(description);
   const {shape} = description, {width, height} = inkSize(shape);
-  get('field').style.aspectRatio = `${width} / ${height}`;
+  document.documentElement.style.setProperty('--ratio', width / height);
   let result = null, isWaiting = false, hasEnded = false;
 
   function update() {
@@ -170,7 +174,7 @@ function start() {
     if (hasEnded) {
       answer.say(result);
       get('time').textContent = pixels
-        ? `${time(net, pixels).toFixed(2)} ms for the answer` : '';
+        ? `answer in ${milliseconds(time(net, pixels))}` : '';
     }
     hasEnded = false;
   }
