@@ -18,7 +18,7 @@ from experiments import browser
 from system import files
 
 # Size of the page in CSS's pixels, and colours of the picture.
-WIDTH, HEIGHT, COLOURS = 960, 560, 48
+WIDTH, HEIGHT, COLOURS = 960, 670, 48
 
 
 def three():
