@@ -1,10 +1,11 @@
 """The formats of --export, chosen by the ending of the file's name."""
 import os
 
+from export import c_source
 from system.errors import InputError
 
 # Ending: what takes a Canonical and returns the file's bytes.
-_WRITERS = {}
+_WRITERS = {'.c': c_source.write}
 
 HELP = ', '.join(_WRITERS)
 
