@@ -134,8 +134,9 @@ def _layers(net):
 
 def _pack(signs):
     """Packs +1 and -1, (units, n), into uint32 words, (units, n / 32)."""
-    bits = numpy.zeros((len(signs), -(-signs.shape[1] // 32) * 32), numpy.uint8)
-    bits[:, :signs.shape[1]] = signs > 0
+    units, n = signs.shape
+    bits = numpy.zeros((units, -(-n // 32) * 32), numpy.uint8)
+    bits[:, :n] = signs > 0
     return numpy.packbits(bits, axis=1, bitorder='little').view('<u4')
 
 
