@@ -11,7 +11,7 @@ $pixels
  *
  * Compile it like any file of yours, as C or as C++:
  *
- *     cc -std=c99 -O3 -c net.c
+ *     cc -std=c99 -O3 -c net.c        (-Os where flash is short)
  *
  * This declares the function and the sizes in another file:
  *
@@ -23,8 +23,8 @@ $pixels
  *
 $memory
  *
- * and up to $code_max bytes of code, up to $stack_max of stack for what the
- * compiler keeps there. Macros that may be defined for the compiler (-D):
+ * With -Os or -O2 come up to $code_max bytes of code, and up to $stack_max bytes of
+ * stack for what the compiler keeps there. Macros for the compiler (-D):
  *
  *     QUANTIZED_NET_WORD    Bits of a word: 8, 16, 32 or 64.
  *     QUANTIZED_NET_PLANES  How the first layer adds pixels up. 1: all of

@@ -142,7 +142,8 @@ def test_odd_sizes_get_the_packed_nets_class(sizes, tmp_path):
     # What is not written shows: it is no zero by chance.
     pattern = '-ftrivial-auto-var-init=pattern'
     knows = subprocess.run([CC, pattern, '-xc', '-c', '-', '-o',
-                            str(tmp_path / 'none.o')], input=b'').returncode
+                            str(tmp_path / 'none.o')], input=b'',
+                           capture_output=True).returncode
     flags = [pattern] * (knows == 0)
     for bits in c_source.WORDS:
         for planes in 0, 1:
