@@ -1,8 +1,5 @@
-"""net.c, compiled and run: on this machine and on emulated ones."""
-import pathlib
-import platform
+"""net.c, compiled and run, and its text."""
 import re
-import shutil
 import subprocess
 import sys
 
@@ -13,12 +10,9 @@ from data import description, mnist
 from export import c_source, canonical, formats
 from prediction.packed_net import PackedMLP
 from tests.helpers import ROOT
-from tests.helpers.nets import random_arrays, random_pixels
-
-CC = shutil.which('gcc') or shutil.which('cc') or shutil.which('clang')
-BOARD = pathlib.Path(__file__).with_name('avr_board.c')
-MAIN = '-DQUANTIZED_NET_MAIN'
-STRICT = ['-Wall', '-Wextra', '-pedantic', '-Wconversion', '-Werror']
+from tests.helpers.c_programs import (
+    CC, MAIN, STRICT, build, classify, initializer, make_images, make_net,
+    needs, on, write)
 
 needs_compiler = pytest.mark.skipif(CC is None, reason='needs a C compiler')
 on_each_word = pytest.mark.parametrize('bits', c_source.WORDS)
@@ -29,71 +23,6 @@ with_and_without_planes = pytest.mark.parametrize('planes', [0, 1])
 # same place, one of everything, tables of each type.
 ODD = [(30, 5, 3), (1, 1, 2), (65, 64, 129, 63, 7), (33, 300, 31, 40, 1, 4),
        (8, 7, 300, 2), (9, 4, 1), (5000, 3, 2), (32, 72, 12)]
-
-
-def needs(*tools):
-    """Skips a test where one of these tools is missing."""
-    missing = [tool for tool in tools if shutil.which(tool) is None]
-    return pytest.mark.skipif(
-        bool(missing), reason=f'needs {", ".join(missing)}')
-
-
-def make_net(sizes, seed=0):
-    """Returns a packed net with falling and constant units.
-
-    Its units change with the image, and its classes as well.
-    """
-    arrays = random_arrays(sizes, seed)
-    last = len(sizes) - 1
-    for i in range(1, last + 1):
-        for name in f'l{i}/b', f'bn{i}/avg_mean', f'bn{i}/beta':
-            arrays[name] *= numpy.float32(.1)
-    for i in range(1, last):
-        arrays[f'bn{i}/gamma'][3::7] = 0
-    arrays[f'bn{last}/avg_var'][:] = sizes[-2]
-    arrays[f'bn{last}/gamma'] *= numpy.float32(.1)
-    arrays[f'bn{last}/gamma'] += 1
-    return PackedMLP.from_arrays(arrays)
-
-
-def make_images(n, n_in):
-    x = random_pixels(n, n_in)
-    x[0], x[1], x[2, ::2] = 0, 255, 255
-    return x
-
-
-def write(folder, net, accuracy=None):
-    path = folder / 'net.c'
-    path.write_bytes(c_source.write(canonical.fold(net, accuracy)))
-    return path
-
-
-def initializer(x):
-    """Returns a matrix of integers as C writes it."""
-    return str(x.tolist()).replace('[', '{').replace(']', '}')
-
-
-def on(bits, planes):
-    return [f'-DQUANTIZED_NET_WORD={bits}', f'-DQUANTIZED_NET_PLANES={planes}']
-
-
-def build(path, *flags, compiler=CC, name='net'):
-    """Compiles without a warning; returns the program's path."""
-    program = path.with_name(name)
-    process = subprocess.run(
-        [compiler, *flags, str(path), '-o', str(program)], cwd=path.parent,
-        capture_output=True, text=True, timeout=300)
-    assert (process.returncode, process.stderr) == (0, '')
-    return program
-
-
-def classify(x, *command):
-    """Returns the classes that a net's own main() prints."""
-    process = subprocess.run(
-        [str(part) for part in command], input=x.tobytes(),
-        capture_output=True, timeout=300)
-    assert (process.returncode, process.stderr) == (0, b'')
-    return numpy.array(process.stdout.split(), int)
 
 
 @pytest.fixture(scope='module')
@@ -364,128 +293,3 @@ def test_the_program_writes_one(tmp_path):
     assert formats.writer('a/NET.C') is c_source.write
     net = PackedMLP.load(str(tmp_path / 'net.npz'))
     assert path.read_bytes() == c_source.write(canonical.fold(net))
-
-
-# What it needs
-
-
-def figures(path):
-    """Returns the comment's table: name of a row: figures for each word."""
-    rows = re.findall(r'^ \* {5}(\S.*?) +([\d,]+) +([\d,]+) +([\d,]+) +'
-                      r'([\d,]+)$', path.read_text(), re.M)
-    return {name: [int(n.replace(',', '')) for n in numbers]
-            for name, *numbers in rows}
-
-
-@needs('gcc', 'size')
-@pytest.mark.parametrize('sizes', [(784, 101, 77, 10), (90, 30, 3)])
-@pytest.mark.parametrize('optimize', ['-Os', '-O2'])
-def test_it_needs_what_it_says(sizes, optimize, tmp_path):
-    path = write(tmp_path, make_net(sizes))
-    table = figures(path)
-    assert len(table) == 4
-    # What lies in the red zone is in no frame.
-    is_x86 = platform.machine() in ('x86_64', 'AMD64')
-    assert table['QUANTIZED_NET_WORD'] == list(c_source.WORDS)
-    for i, bits in enumerate(c_source.WORDS):
-        for planes in 0, 1:
-            build(path, optimize, '-c', '-fstack-usage',
-                  '-fno-asynchronous-unwind-tables', *on(bits, planes),
-                  *(['-mno-red-zone'] if is_x86 else []), compiler='gcc',
-                  name='net.o')
-            text, data, bss = size_of('size', tmp_path)
-            flash = table['flash for the tables'][i]
-            assert 0 < text - flash <= c_source.CODE_MAX
-            assert (data, bss) == (0, 0)
-            stack = table[f'stack, QUANTIZED_NET_PLANES={planes}'][i]
-            assert 0 <= stack_of(tmp_path) - stack <= c_source.STACK_MAX
-
-
-def size_of(tool, folder):
-    output = subprocess.run([tool, 'net.o'], cwd=folder, capture_output=True,
-                            text=True, check=True).stdout
-    return tuple(map(int, output.split('\n')[1].split()[:3]))
-
-
-def stack_of(folder):
-    """Returns the frames of all functions together, as gcc lists them."""
-    lines = (folder / 'net.su').read_text().split('\n')
-    return sum(int(line.split('\t')[1]) for line in lines if line)
-
-
-# Emulated machines
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(('compiler', 'emulator'), [
-    pytest.param(compiler, emulator, marks=needs(compiler, emulator))
-    for compiler, emulator in [
-        ('arm-linux-gnueabihf-gcc', 'qemu-arm'),
-        ('aarch64-linux-gnu-gcc', 'qemu-aarch64'),
-        ('powerpc-linux-gnu-gcc', 'qemu-ppc')]])
-def test_other_processors_give_the_same_classes(compiler, emulator, mnist_net):
-    path, net = mnist_net
-    x, _ = mnist.read('test.npz')
-    x = numpy.concatenate([x[:300], make_images(10, 784)])
-    for bits in c_source.WORDS:
-        for planes in 0, 1:
-            program = build(
-                path, '-std=c99', '-O2', '-static', MAIN, *STRICT,
-                *on(bits, planes), compiler=compiler, name='there')
-            numpy.testing.assert_array_equal(
-                classify(x, emulator, program), net.predict(x))
-
-
-@pytest.mark.slow
-@needs('avr-gcc', 'avr-size', 'simavr')
-@pytest.mark.parametrize('bits', [8, 16, 32])
-def test_an_arduino_gives_the_same_classes(bits, tmp_path):
-    net = make_net((784, 61, 40, 10))
-    path = write(tmp_path, net)
-    x, _ = mnist.read('test.npz')
-    x = x[:12].copy()
-    x[0], x[1] = 0, 255
-    (tmp_path / 'images.h').write_text(
-        f'#define N_IMAGES {len(x)}\nstatic const uint8_t '
-        f'images[][QUANTIZED_NET_PIXELS] PROGMEM = {initializer(x)};\n')
-    shutil.copy(BOARD, tmp_path)
-    table = figures(path)
-    column = c_source.WORDS.index(bits)
-    for planes in 0, 1:
-        build(path, '-std=c99', '-Os', '-mmcu=atmega328p', '-c', *STRICT,
-              '-fstack-usage', *on(bits, planes), compiler='avr-gcc',
-              name='net.o')
-        text, data, bss = size_of('avr-size', tmp_path)
-        flash = table['flash for the tables'][column]
-        assert 0 < text - flash <= c_source.CODE_MAX
-        assert (data, bss) == (0, 0)
-        program = build(tmp_path / BOARD.name, '-std=gnu99', '-Os',
-                        '-mmcu=atmega328p', 'net.o', compiler='avr-gcc')
-        output = subprocess.run(
-            ['simavr', '-m', 'atmega328p', '-f', '16000000', str(program)],
-            capture_output=True, text=True, timeout=120)
-        rows = re.findall(r'(\d+) (\d+) (\d+)\.',
-                          output.stdout + output.stderr)
-        found, cycles, stack = numpy.array(rows, int).reshape(-1, 3).T
-        numpy.testing.assert_array_equal(found, net.predict(x))
-        assert (cycles > 10000).all()
-        said = table[f'stack, QUANTIZED_NET_PLANES={planes}'][column]
-        assert 0 <= stack.max() - said <= c_source.STACK_MAX
-
-
-def test_a_net_too_large_for_avr_is_refused_there(tmp_path):
-    path = write(tmp_path, make_net((784, 600, 10)))
-    assert b'#error "too large for AVR: ' in path.read_bytes()
-    small = write(tmp_path, make_net((784, 256, 256, 10)))
-    assert b'too large' not in small.read_bytes()
-
-
-@needs('avr-gcc')
-def test_avr_has_no_words_of_64_bits(tmp_path):
-    path = write(tmp_path, make_net((5, 4, 3)))
-    process = subprocess.run(
-        ['avr-gcc', '-mmcu=atmega2560', '-c', '-DQUANTIZED_NET_WORD=64',
-         path.name, '-o', 'net.o'], cwd=tmp_path, capture_output=True,
-        text=True)
-    assert process.returncode != 0
-    assert 'but for AVR, 64' in process.stderr
