@@ -2,11 +2,13 @@
 import functools
 import os
 
-from export import html_page, onnx_graph, onnx_model, qonnx_model
+from export import (
+    c_source, html_page, onnx_graph, onnx_model, qonnx_model)
 from system.errors import InputError
 
 # Ending: what takes a Canonical and returns the file's bytes.
 _WRITERS = {
+    '.c': c_source.write,
     '.html': html_page.write,
     '.onnx': onnx_model.write,
     '.qonnx.onnx': qonnx_model.write,
