@@ -100,10 +100,12 @@ def qonnx(net, images, rounds, folder):
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.change_batchsize import ChangeBatchSize
+    from qonnx.transformation.infer_shapes import InferShapes
     path = os.path.join(folder, 'net.qonnx.onnx')
     content = qonnx_model.write(canonical.fold(net))
     pathlib.Path(path).write_bytes(content)
     model = ModelWrapper(path).transform(ChangeBatchSize(len(images)))
+    model = model.transform(InferShapes())
     results = execute_onnx(model, {'pixels': images.astype(numpy.float32)})
     logits = results['logits']
     return len(content), logits.argmax(axis=1), logits, None
@@ -176,15 +178,17 @@ def main():
                         help='write the figures to a file, as JSON')
     args = parser.parse_args()
     images = mnist.read('test.npz')[0][:args.images]
-    print(f'{machine.description()}; one core\n')
-    figures = {}
+    nets = []
     for path in args.models:
         try:
-            net = PackedMLP.load(path)
+            nets.append(PackedMLP.load(path))
         except InputError as e:
             parser.error(e)
-        if net.sizes[0] != images.shape[1]:
-            parser.error(f'{path} takes {net.sizes[0]} pixels')
+        if nets[-1].sizes[0] != images.shape[1]:
+            parser.error(f'{path} takes {nets[-1].sizes[0]} pixels')
+    print(f'{machine.description()}; one core\n')
+    figures = {}
+    for net in nets:
         name = '-'.join(map(str, net.sizes))
         figures[name] = measure(net, images, args.rounds)
         print(f'{name:16} {"bytes":>10} {"classes":>8} {"logits":>8} '

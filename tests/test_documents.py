@@ -19,7 +19,8 @@ PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding='utf-8')
 PROGRAMS = {'train_mnist.py': train_mnist, 'predict_mnist.py': predict_mnist}
 
 # Folders of the repository that the map of files names.
-MAPPED = [*FOLDERS, 'benchmarks', 'docs', 'experiments', 'packaging', 'tests']
+MAPPED = [*FOLDERS, 'benchmarks', 'docs', 'experiments', 'models', 'packaging',
+          'tests']
 
 on_each_page = pytest.mark.parametrize('page', PAGES)
 
