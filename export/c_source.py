@@ -1,8 +1,8 @@
 """A trained net as one file of C99 without floating point: net.c."""
+import dataclasses
 import pathlib
 import string
 import textwrap
-import typing
 
 import numpy
 
@@ -22,7 +22,8 @@ _AVR_TABLES, _AVR_TABLE = 65000, 32767
 _MAX_LISTED = 100
 
 
-class _Layer(typing.NamedTuple):
+@dataclasses.dataclass
+class _Layer:
     """One layer's tables."""
 
     n_in: int
@@ -128,8 +129,10 @@ def _layers(net):
     # One type for the limits of all layers.
     limits = _shrink(numpy.concatenate(
         [layer.numbers for layer in layers[1:-1]] or [numpy.zeros(1, int)]))
-    return [layer._replace(numbers=layer.numbers.astype(limits.dtype))
-            if layer.name == 'limit' else layer for layer in layers]
+    for layer in layers:
+        if layer.name == 'limit':
+            layer.numbers = layer.numbers.astype(limits.dtype)
+    return layers
 
 
 def _pack(signs):
