@@ -18,10 +18,10 @@ import typing
 import numpy
 
 import kernels
-from data import digit_image, mnist, sets
+from data import mnist, picture, reading, sets
 from export import canonical, formats
 from layers import summary
-from prediction import model_file
+from prediction import model_file, pictures
 from system import command_line, files, snapshot_file
 from system.command_line import integer
 from system.errors import InputError
@@ -40,12 +40,16 @@ def parse_args(argv=None):
     parser.add_argument('--export', metavar='FILE',
                         help='write the net to a file: packed, .npz, or '
                              f'{formats.HELP}')
+    parser.add_argument('--qonnx-dialect', choices=formats.QONNX_DIALECTS,
+                        help='whose QONNX --export writes: '
+                             f'{formats.QONNX_DIALECTS[0]}, the default, is '
+                             'that of qonnx itself')
     parser.add_argument('--image', nargs='+', metavar='FILE', default=[],
-                        help='classify these pictures of digits rather than '
-                             'the test images')
-    parser.add_argument('--data', '-d', metavar='DIR',
-                        help="folder of a data set in MNIST's format to take "
-                             'the test images from, by default MNIST')
+                        help='classify these pictures, and those in these '
+                             'folders, rather than the test images')
+    parser.add_argument('--format', choices=pictures.FORMATS, default='text',
+                        help='what --image prints: lines to read, or the '
+                             'probabilities of all classes')
     parser.add_argument('--report', metavar='DIR',
                         help='draw the confusion matrix, the mistakes and the '
                              'weights of the first layer into a folder')
@@ -54,11 +58,16 @@ def parse_args(argv=None):
     parser.add_argument('--gpu', '-g', type=integer(-1), default=-1,
                         metavar='ID',
                         help='id of the GPU; -1, the default, is the CPU')
+    reading.add_flags(parser)
     args = parser.parse_args(argv)
     if args.summary and (args.export or args.image or args.report):
         parser.error('--summary stops before --export, --image and --report')
-    if args.data and args.image:
-        parser.error('--image takes digits of MNIST, not of --data')
+    if args.qonnx_dialect and not args.export:
+        parser.error('--qonnx-dialect is for --export')
+    if args.format != 'text' and (
+            args.export or args.report or not args.image):
+        parser.error(f'--format {args.format} is for what --image prints, '
+                     'without --export and --report')
     return parser, args
 
 
@@ -81,14 +90,29 @@ class Data(typing.NamedTuple):
     read_test: object  # returns images and labels
 
 
-def read_data(folder):
-    """Returns the data set in a folder, or MNIST, whose images may wait."""
-    if folder is None:
+def read_data(args, model, say):
+    """Returns the data set of the arguments, or MNIST, whose images may wait.
+
+    What the flags do not say of how it is read is as the model's was.
+    """
+    how = reading.from_args(args)
+    if args.data is None and how == reading.DEFAULT:
         return Data('MNIST', (784, 10), mnist.CHECKSUM,
                     functools.partial(mnist.read, 'test.npz'))
-    image_set = sets.read(folder)
-    return Data(folder, image_set.sizes, image_set.checksum,
+    image_set = sets.read(args.data, how, model.images,
+                          lambda line: say(f'# data: {line}'))
+    data = Data(args.data, image_set.sizes, image_set.checksum,
                 lambda: image_set.test)
+    names = image_set.description.classes
+    if (model.training_set not in (None, data.checksum)
+            and names != model.images.classes and (
+                len(names) == len(model.images.classes))):
+        raise InputError(
+            f'the classes of {args.data} are not those that {args.model} '
+            'was trained on: {}, not {}'.format(*(next(
+                pair for pair in zip(names, model.images.classes)
+                if pair[0] != pair[1]))))
+    return data
 
 
 def images_per_second(predict, x):
@@ -101,13 +125,17 @@ def images_per_second(predict, x):
     return len(x) / statistics.median(times)
 
 
-def print_pictures(net, paths, pixels, xp):
-    probabilities = to_numpy(net.probabilities(xp.asarray(pixels)))
-    width = max(map(len, paths))
-    for path, p in zip(paths, probabilities):
-        first, second = numpy.argsort(-p, kind='stable')[:2]
-        print(f'{path:{width}}  {first}  {100 * p[first]:5.1f} %   '
-              f'(then {second}, {100 * p[second]:.1f} %)')
+def print_pictures(args, model, net, xp, fail, warn):
+    """Prints the classes of pictures; tells whether all could be read."""
+    def probabilities(pixels):
+        return to_numpy(net.probabilities(xp.asarray(pixels)))
+
+    paths, n_bad = pictures.find(args.image, fail)
+    write = pictures.writer(args.format, paths, model.images.classes)
+    n_bad += pictures.classify(
+        paths, model.images, probabilities, write, fail, warn)
+    write.end()
+    return not n_bad
 
 
 def print_accuracy(name, predicted, labels):
@@ -121,7 +149,7 @@ def to_numpy(array):
     return array if isinstance(array, numpy.ndarray) else array.get()
 
 
-def export(net, path, data):
+def export(net, path, write, data):
     """Writes the net, but never over a snapshot."""
     if os.path.isfile(path):
         try:
@@ -132,21 +160,21 @@ def export(net, path, data):
         if is_snapshot:
             raise InputError(f'{path} is a snapshot, which --export does not '
                              'replace; choose another file')
-    write = formats.writer(path)
     if write is None:
         net.save(path)
     else:
         accuracy = None
-        if net.training_set == data.checksum:
+        if data and net.training_set == data.checksum:
             x, labels = data.read_test()
             accuracy = canonical.Accuracy(
-                int((net.predict(x) == labels).sum()), len(x), data.name)
+                int((net.predict(x) == labels).sum()), len(x),
+                os.path.basename(os.path.abspath(data.name)))
         content = write(canonical.fold(net, accuracy))
         files.write(path, lambda f: f.write(content))
     print(f'exported: {path}, {os.path.getsize(path):,} bytes')
 
 
-def evaluate(packed, chainer_net, xp, report, x, labels):
+def evaluate(packed, chainer_net, xp, report, images, x, labels):
     x_there = xp.asarray(x)
 
     def predict_packed(x):
@@ -176,48 +204,68 @@ def evaluate(packed, chainer_net, xp, report, x, labels):
         from prediction import report as prediction_report
         net = packed or chainer_net
         for path in prediction_report.draw(
-                report, x, labels,
+                report, images, x, labels,
                 to_numpy(net.probabilities(x_there if packed else x)),
                 net.weights(1)):
             print(f'drawn: {path}')
 
 
-def run(args, warn):
-    xp = get_module(args.gpu)
-    if args.export:
-        formats.writer(args.export)
-    pixels = [digit_image.read(path, warn) for path in args.image]
-    if args.report:
-        command_line.check_matplotlib('--report')
-        command_line.make_folder(args.report, '--report')
-    model = model_file.read(args.model)
-    packed, net = model.packed, model.packed or model.chainer
-    if args.summary:
-        print(summary.table(net.sizes) if packed else net.summary())
-        return
-    data = read_data(args.data)
+def check_data(args, model, net, say, warn):
+    """Returns the data set, if it is one that the net can be tried on."""
+    data = read_data(args, model, say)
     if (net.sizes[0], net.sizes[-1]) != data.sizes:
         raise InputError(
             f'{args.model} makes {net.sizes[-1]} classes of {net.sizes[0]} '
             f'values, not the {data.sizes[1]} of the {data.sizes[0]} pixels '
             f'of {data.name}')
-    if args.export:
-        if not packed:
-            raise InputError(f'{args.model} cannot be packed')
-        export(packed, args.export, data)
     if model.training_set not in (None, data.checksum):
         warn(f'{args.model} was trained on another data set than {data.name}: '
              f'the checksum of its training set is {model.training_set}, not '
              f'{data.checksum}')
+    return data
+
+
+def run(args, fail, warn):
+    """Runs the program; tells whether all pictures could be read."""
+    xp = get_module(args.gpu)
+    if args.export:
+        write = formats.writer(args.export, args.qonnx_dialect)
+    if args.image:
+        picture.check_pillow()
+    if args.report:
+        command_line.check_matplotlib('--report')
+        command_line.make_folder(args.report, '--report')
+    say = print if args.format == 'text' else warn
+    model = model_file.read(args.model, say)
+    packed, net = model.packed, model.packed or model.chainer
+    if args.summary:
+        print(summary.table(net.sizes) if packed else net.summary())
+        return True
+    # Pictures or an export alone need no test images, and flags of these are
+    # refused. Those of MNIST are always there.
+    of_mnist = ((net.sizes[0], net.sizes[-1]) == (784, 10)
+                and model.training_set in (None, mnist.CHECKSUM))
+    data = None
+    if (args.data or args.report or reading.from_args(args) != reading.DEFAULT
+            or (of_mnist if args.export else not args.image)):
+        data = check_data(args, model, net, say, warn)
+    if args.export:
+        if not packed:
+            raise InputError(f'{args.model} cannot be packed')
+        export(packed, args.export, write, data)
+        if data is None and not args.image:
+            print(f'{args.model} was not tried: --data names its data set')
+            return True
     if packed:
         packed.to(xp)
+    all_read = True
     if args.image:
         if not packed:
             net.use_running_statistics()
-        print_pictures(net, args.image, numpy.stack(pixels),
-                       xp if packed else numpy)
+        all_read = print_pictures(
+            args, model, net, xp if packed else numpy, fail, warn)
         if not args.report:
-            return
+            return all_read
     kind = 'packed file' if model.is_export else 'snapshot'
     sizes = '-'.join(map(str, net.sizes))
     if packed:
@@ -227,8 +275,9 @@ def run(args, warn):
               f'({packed.float32_nbytes / packed.nbytes:.1f} times as many)')
     else:
         print(f'{kind}: {sizes}')
-    evaluate(packed, model.chainer, xp, args.report,
+    evaluate(packed, model.chainer, xp, args.report, model.images,
              *data.read_test())
+    return all_read
 
 
 def main(argv=None):
@@ -239,12 +288,15 @@ def main(argv=None):
             line.
 
     Raises:
-        SystemExit: With status 2 where an argument or a file cannot be used.
+        SystemExit: With status 2 where an argument or a file cannot be used;
+            of a picture among others, after these.
 
     """
     parser, args = parse_args(argv)
     with command_line.running(parser):
-        run(args, parser.warn)
+        all_read = run(args, parser.say_error, parser.warn)
+    if not all_read:
+        sys.exit(2)
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ from chainer.training import Trainer, extensions, updaters
 import numpy
 
 import kernels
-from data import sets
+from data import reading, sets
 from layers import summary
 from recipes import build, choices
 from system import command_line, files, interruption, snapshot_file
@@ -61,10 +61,6 @@ def parse_args(argv=None):
     parser.add_argument('--mpi', action='store_true',
                         help='be one of several processes, under mpiexec; '
                              'the mini-batch is that of each')
-    parser.add_argument('--data', '-d', metavar='DIR',
-                        help="folder of a data set in MNIST's format: the "
-                             'four IDX files, gzipped or not; by default the '
-                             'MNIST that comes with this project')
     parser.add_argument('--out', '-o', default='result', metavar='DIR',
                         help='folder of the results')
     resume = parser.add_mutually_exclusive_group()
@@ -81,6 +77,7 @@ def parse_args(argv=None):
                         help='do not draw the curves')
     parser.add_argument('--summary', action='store_true',
                         help='print a table of the layers and stop')
+    reading.add_flags(parser)
     group = parser.add_argument_group('the recipe and its choices')
     choices.add_recipe(group)
     choices.add_arguments(group)
@@ -109,7 +106,7 @@ def main(argv=None):
         check_needs(args)
 
         # Data
-        image_set = sets.read(args.data)
+        image_set = read_data(args)
         train, evaluated = get_data(args, image_set)
 
         # Model
@@ -150,9 +147,7 @@ def main(argv=None):
 
 def print_summary(args, settings):
     """Prints a table of the layers of the network."""
-    n_in, n_out = 784, 10
-    if args.data:
-        n_in, n_out = sets.read(args.data).sizes
+    n_in, n_out = read_data(args).sizes
     sizes = [n_in, *[args.unit] * args.layers, n_out]
     print(summary.table(sizes, *choices.bits(settings)))
 
@@ -167,6 +162,12 @@ def check_needs(args):
         command_line.check_gpu(args.gpu)
     if not args.noplot:
         command_line.check_matplotlib('a run without --noplot')
+
+
+def read_data(args):
+    """Returns the data set that the arguments name."""
+    return sets.read(args.data, reading.from_args(args),
+                     say=lambda line: print(f'# data: {line}', flush=True))
 
 
 def get_data(args, image_set):

@@ -5,9 +5,10 @@ file.
 """
 import typing
 
+from data.reading import Reading, parse as parse_reading
 from system.errors import InputError
 
-# How a picture becomes an image: see data.digit_image, and all of it scaled.
+# How a picture becomes an image: see data.digit_image and data.plain_image.
 PREPARATIONS = 'digit', 'plain'
 
 _MAX_SIDE, _MAX_CLASSES, _MAX_NAME = 1 << 15, 1 << 16, 200
@@ -19,19 +20,33 @@ class Description(typing.NamedTuple):
     Attributes:
         shape (tuple of int): Height and width.
         classes (tuple of str): Name of each class.
-        preparation (str): ``digit``: a picture of a digit is looked for in
-            it, see :func:`data.digit_image.read`; ``plain``: all of it counts.
+        preparation (str): ``digit``: a digit is looked for in a picture, see
+            :func:`data.digit_image.read`; ``plain``: all of it counts, see
+            :func:`data.plain_image.read`.
+        background (int): Grey level behind what plain pictures show, of them
+            all; where it is light, more than 127, an image is the picture
+            with its levels turned round.
+        reading (Reading): How the files of the data set were read, where
+            that is not the default.
 
     """
 
     shape: tuple
     classes: tuple
     preparation: str
+    background: int = 0
+    reading: Reading = Reading()
 
     def to_json(self):
-        """Returns a dictionary of lists and strings."""
-        return {'shape': list(self.shape), 'classes': list(self.classes),
-                'preparation': self.preparation}
+        """Returns a dictionary of lists, strings and numbers."""
+        value = {'shape': list(self.shape), 'classes': list(self.classes),
+                 'preparation': self.preparation}
+        # As older versions have it, where they could have had it.
+        if self.background:
+            value['background'] = self.background
+        if self.reading != Reading():
+            value['reading'] = self.reading.to_json()
+        return value
 
 
 # Of MNIST.
@@ -46,8 +61,9 @@ def numbered(shape, n_classes):
         n_classes (int): Number of classes.
 
     """
-    return Description(tuple(shape), tuple(map(str, range(n_classes))),
-                       'digit' if shape == DIGITS.shape else 'plain')
+    return Description(
+        tuple(shape), tuple(map(str, range(n_classes))),
+        'digit' if tuple(shape) == DIGITS.shape else 'plain')
 
 
 def unknown(n_in, n_out):
@@ -83,16 +99,28 @@ def parse(value, n_in, n_out):
         raise InputError(f'images: shape is {_short(shape)}, the net takes '
                          f'{n_in} pixels')
     if not (isinstance(classes, list) and len(classes) == n_out
-            and all(map(_is_name, classes))):
+            and all(map(is_name, classes))
+            and len(set(classes)) == n_out):
         raise InputError(f'images: classes are {_short(classes)}, not '
                          f'{n_out} names')
     preparation = value.get('preparation')
     if preparation not in PREPARATIONS:
         raise InputError(f'images: preparation is {_short(preparation)}')
-    return Description(tuple(shape), tuple(classes), preparation)
+    if preparation == 'digit' and tuple(shape) != DIGITS.shape:
+        raise InputError('images: preparation is that of digits of 28 x 28 '
+                         f'pixels, shape is {_short(shape)}')
+    background = value.get('background', 0)
+    if type(background) is not int or not 0 <= background <= 255:
+        raise InputError(f'images: background is {_short(background)}')
+    how = parse_reading(value.get('reading', {}))
+    if how is None:
+        raise InputError(f'images: reading is {_short(value["reading"])}')
+    return Description(
+        tuple(shape), tuple(classes), preparation, background, how)
 
 
-def _is_name(value):
+def is_name(value):
+    """Tells whether a value may be the name of a class."""
     return (isinstance(value, str) and 0 < len(value) <= _MAX_NAME
             and value.isprintable())
 

@@ -1,23 +1,17 @@
-import io
-import warnings
-
 import numpy
 
-from data import digit_finder
+from data import digit_finder, picture
 from system.errors import InputError
-from system.files import open_regular
-
-# A picture's pixels, at most: those of a good telephone's photograph.
-_MAX_PIXELS = 50_000_000
-
-# Longer side of the picture that the digit is looked for in.
-_SIDE = 512
 
 # Size of MNIST's field, and of the box in it that holds the digit.
 _FIELD, _BOX = 28, 20
 
 # Ink, of 255, above which a pixel lies in the digit's box.
 _IN_BOX = 64
+
+
+class NoDigitError(InputError):
+    """Error for a picture that shows nothing."""
 
 
 def read(path, warn=None):
@@ -38,80 +32,22 @@ def read(path, warn=None):
         numpy.ndarray: uint8 pixels of shape (784,), the digit light on black.
 
     Raises:
-        InputError: If the file is no picture, too large, or shows nothing;
-            the message names it.
+        InputError: If the file is no picture or too large; the message names
+            it.
+        NoDigitError: If it shows nothing.
 
     """
-    try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError as e:
-        raise InputError(
-            'pictures need Pillow, which comes with Matplotlib: '
-            'pip install pillow') from e
-    with open_regular(path) as f:
-        # In memory, where a chunk cannot claim more than there is.
-        data = io.BytesIO(f.read())
-    try:
-        with warnings.catch_warnings():
-            # About sizes: checked here, before a pixel is read.
-            warnings.simplefilter('ignore')
-            with Image.open(data) as image:
-                width, height = image.size
-                if width * height > _MAX_PIXELS:
-                    raise Image.DecompressionBombError(
-                        f'{width} x {height} pixels, at most '
-                        f'{_MAX_PIXELS // 1000000} million are read')
-                # A JPEG is decoded at a smaller scale where that is enough.
-                image.draft('RGB', (_SIDE, _SIDE))
-                colours = _colours(ImageOps.exif_transpose(image))
-    except UnidentifiedImageError as e:
-        raise InputError(f'{path} is no picture that Pillow can read') from e
-    except Image.DecompressionBombError as e:
-        raise InputError(f'{path} is too large: {e}') from e
-    except Exception as e:  # Of every kind, where a file is damaged.
-        raise InputError(f'the picture {path} is damaged: {e}') from e
-    if colours is None:
-        raise InputError(f'the picture {path} has pixels that are infinite '
-                         'or no numbers')
+    colours = picture.read(path)
     field = _as_mnists(colours)
     if field is None:
         digit = digit_finder.find(colours)
         if digit is None:
-            raise InputError(f'{path} shows no digit: nothing in it differs '
-                             'enough from the background')
+            raise NoDigitError(f'{path} shows no digit: nothing in it '
+                               'differs enough from the background')
         if warn and digit.doubts:
             warn(f'{path} is doubtful: {"; ".join(digit.doubts)}')
         field = _into_field(digit.ink)
     return numpy.rint(field).astype(numpy.uint8).reshape(-1)
-
-
-def _colours(image):
-    """Returns a picture as float32 of shape (height, width, channels).
-
-    It is scaled down to what is needed. ``None`` says that there are pixels
-    that are no finite numbers.
-    """
-    from PIL import Image
-    if image.mode in ('I', 'F') or image.mode.startswith('I;16'):
-        # More than 8 bits: its own range is what counts.
-        grey = numpy.asarray(image, numpy.float64)
-        if not numpy.isfinite(grey).all():
-            return None
-        low, high = grey.min(), grey.max()
-        grey = (grey - low) * (255 / max(high - low, 1e-30))
-        image = Image.fromarray(grey.astype(numpy.float32))
-        image.thumbnail((_SIDE, _SIDE))
-        return numpy.clip(numpy.asarray(image), 0, 255)[..., None]
-    if image.mode not in ('L', 'RGB'):
-        image = image.convert('L' if image.mode == '1' else 'RGBA')
-    image.thumbnail((_SIDE, _SIDE))
-    pixels = numpy.asarray(image, numpy.float32)
-    if image.mode != 'RGBA':
-        return pixels.reshape(*pixels.shape[:2], -1)
-    rgb, alpha = pixels[..., :3], pixels[..., 3:] / 255
-    # Behind what is transparent lies white, or black if the rest is light.
-    mean = (rgb * alpha).sum() / max(3 * alpha.sum(), 1e-30)
-    return rgb * alpha + (255 if mean < 128 else 0) * (1 - alpha)
 
 
 def _as_mnists(colours):
@@ -143,7 +79,7 @@ def _into_field(ink):
     top, height, left, width = _box(ink)
     digit = ink[top:top + height, left:left + width]
     scale = _BOX / max(height, width)
-    digit = _resize(digit, max(1, round(height * scale)),
+    digit = picture.resize(digit, max(1, round(height * scale)),
                     max(1, round(width * scale)))
     digit *= 255 / digit.max()
     top, left = ((_FIELD - n) // 2 for n in digit.shape)
@@ -161,13 +97,3 @@ def _off_centre(field):
     total = field.sum()
     return [float((field.sum(axis=1 - axis) * numpy.arange(n)).sum() / total
                   - (n - 1) / 2) for axis, n in enumerate(field.shape)]
-
-
-def _resize(grey, height, width):
-    from PIL import Image
-    image = Image.fromarray(numpy.ascontiguousarray(grey, numpy.float32))
-    # Each pixel of the result is the mean of what it covers.
-    resized = image.resize((width, height), Image.Resampling.BOX
-                           if grey.shape[0] >= height
-                           else Image.Resampling.BICUBIC)
-    return numpy.clip(numpy.asarray(resized), 0, 255)

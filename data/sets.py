@@ -5,7 +5,10 @@ import typing
 
 import numpy
 
-from data import description, idx, mnist
+from data import (
+    description, idx, idx_names, mnist, picture_folder)
+from data.reading import DEFAULT, FLAGS, Reading
+from system.errors import InputError
 
 
 class _Parts(typing.NamedTuple):
@@ -45,13 +48,19 @@ class ImageSet(_Parts):
                 'images': self.description.to_json()}
 
 
-def read(folder=None):
+def read(path=None, how=DEFAULT, known=None, say=None):
     """Returns a data set.
 
     Args:
-        folder (str or None): Folder of the four IDX files, see
-            :func:`data.idx.read_both`; ``None``: MNIST, which lies in the
-            project.
+        path (str or None): Folder of IDX files, see
+            :func:`data.idx_names.locate`, or of pictures, see
+            :func:`data.picture_folder.read`; ``None``: MNIST, which lies in
+            the project.
+        how (Reading): How it is read.
+        known (Description or None): What a trained net knows of its images;
+            what ``how`` does not say is as it was then.
+        say (callable): Called with lines about what is done; by default
+            nothing is.
 
     Returns:
         ImageSet: Its images and labels.
@@ -60,11 +69,70 @@ def read(folder=None):
         InputError: If a file is missing or damaged; the message names it.
 
     """
-    if folder is None:
+    if path is None:
+        how.refuse(FLAGS, 'says how --data is read, which is not '
+                                    'there')
         return ImageSet(*map(mnist.read, mnist.NAMES), description.DIGITS)
-    train, test = idx.read_both(folder)
-    n_classes = 1 + int(train[1].max())
-    return ImageSet(
-        *((images.reshape(len(images), -1), labels)
-          for images, labels in (train, test)),
-        description.numbered(train[0].shape[1:], n_classes))
+    place = idx_names.locate(path)
+    if place:
+        how.refuse(['size', 'test_share', 'split_seed'],
+                   f'is for folders of pictures, {path} holds IDX files')
+        return _read_idx(*place, how, known, say or (lambda line: None))
+    if picture_folder.holds_folders(path):
+        return ImageSet(*picture_folder.read(path, how, known, say))
+    raise InputError(f'{path} holds neither IDX files, {idx.PARTS[0]}-images-'
+                     'idx3-ubyte and so on, nor a folder of pictures for each '
+                     'class')
+
+
+def _read_idx(folder, prefix, how, known, say):
+    train, test = idx.read_both(folder, prefix)
+    transposed = how.transposed
+    if transposed is None and known and known.reading.transposed:
+        say('images are transposed, as those that the net was trained on')
+        transposed = True
+    elif transposed is None and prefix.startswith('emnist'):
+        say("EMNIST's images lie on their sides, --transposed turns them")
+    parts = []
+    for images, labels in train, test:
+        if transposed:
+            images = numpy.ascontiguousarray(images.transpose(0, 2, 1))
+        parts.append([images.reshape(len(images), -1), labels])
+    shape = images.shape[1:]
+    names = _name_classes(folder, prefix, parts)
+    plain = how.plain
+    if plain is None:
+        plain = shape != description.DIGITS.shape
+        if known and known.shape == shape:
+            plain = known.preparation == 'plain'
+    if not plain and shape != description.DIGITS.shape:
+        raise InputError(f'--no-plain is for images of 28 x 28 pixels, those '
+                         f'in {folder} have {shape[0]} x {shape[1]}')
+    return ImageSet(*map(tuple, parts), description.Description(
+        shape, names, 'plain' if plain else 'digit',
+        reading=Reading(transposed=transposed or None)))
+
+
+def _name_classes(folder, prefix, parts):
+    """Returns the names of the classes, whose numbers now begin with 0.
+
+    With a prefix, labels without a name, or those below the first one where
+    no names are given, get no class: EMNIST's letters begin with label 1.
+    """
+    names = idx_names.read_mapping(folder, prefix)
+    if names is None:
+        lowest, largest = (int(n) for n in (
+            parts[0][1].min(), parts[0][1].max()))
+        first = min(lowest, 1) if prefix else 0
+        names = {n: str(n) for n in range(first, largest + 1)}
+    order = sorted(names)
+    for part in parts:
+        unknown = sorted(set(numpy.unique(part[1]).tolist()) - names.keys())
+        if unknown:
+            raise InputError(f'the images in {folder} have the label '
+                             f'{unknown[0]}, which is none of the classes '
+                             f'{prefix} has names for or is trained with')
+        part[1] = numpy.searchsorted(order, part[1]).astype(numpy.uint8)
+    if len(order) < 2:
+        raise InputError(f'{folder} has one class, two are the least')
+    return tuple(names[label] for label in order)

@@ -260,6 +260,24 @@ def speeds():
     return markdown(['', 'this project', 'PyTorch', 'Chainer', 'NumPy'], rows)
 
 
+def exports():
+    """Returns the table of the formats of --export."""
+    rows = []
+    for net, formats in read_json(MEASURED / 'export_speed.json').items():
+        for ending, of in formats.items():
+            n_logits = of['n'] * int(net.split('-')[-1])
+            rows.append([
+                net, f'`{ending}`', f'{of["classes"]} of {of["n"]:,}',
+                'has none' if of['logits'] is None
+                else f'{of["logits"]} of {n_logits:,}',
+                f'{of["size"]:,}',
+                '' if of['seconds'] is None
+                else f'{1e6 * of["seconds"]:.0f} us'])
+    return markdown(['net', 'format', 'classes that differ',
+                     'logits that differ in a bit', 'bytes', 'one image'],
+                    rows)
+
+
 TABLES = {
     'results': results,
     'speeds': speeds,
@@ -272,4 +290,5 @@ TABLES = {
     'pythons': pythons,
     'search': search,
     'fashion_mnist': fashion,
+    'exports': exports,
 }

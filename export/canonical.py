@@ -86,7 +86,7 @@ def fold(net, accuracy=None):
         accuracy (Accuracy or None): What it has shown, if known.
 
     Raises:
-        InputError: If the net has no hidden layer.
+        InputError: If the net has no hidden layer, or a logit may be NaN.
 
     """
     if not net.hidden:
@@ -99,6 +99,14 @@ def fold(net, accuracy=None):
         hidden.append(Hidden(
             numpy.where(falling[:, None], -weights, weights),
             numpy.where(falling, 1 - layer.thresholds, layer.thresholds)))
-    return Canonical(
+    canonical = Canonical(
         hidden, kernels.unpack_signs(net.output.words, net.output.n_in),
         net.output.norm.vectors, net.images, accuracy)
+    n = net.output.n_in
+    sums = numpy.repeat(numpy.arange(-n, n + 1, 2)[:, None],
+                        net.output.n_out, axis=1)
+    with numpy.errstate(over='ignore', invalid='ignore'):
+        if numpy.isnan(canonical.logits(sums)).any():
+            raise InputError('the last batch normalization gives NaN: its '
+                             'parameters are too large')
+    return canonical

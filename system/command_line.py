@@ -15,6 +15,11 @@ class ArgumentParser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(2, f'{self.prog}: error: {_one_line(message)}\n')
 
+    def say_error(self, message):
+        """Prints an error as one line on stderr, and goes on."""
+        print(f'{self.prog}: error: {_one_line(message)}', file=sys.stderr,
+              flush=True)
+
     def warn(self, message):
         """Prints a warning, as one line on stderr."""
         print(f'{self.prog}: warning: {_one_line(message)}', file=sys.stderr)

@@ -19,7 +19,8 @@ PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding='utf-8')
 PROGRAMS = {'train_mnist.py': train_mnist, 'predict_mnist.py': predict_mnist}
 
 # Folders of the repository that the map of files names.
-MAPPED = [*FOLDERS, 'benchmarks', 'docs', 'experiments', 'packaging', 'tests']
+MAPPED = [*FOLDERS, 'benchmarks', 'docs', 'experiments', 'models', 'packaging',
+          'tests']
 
 on_each_page = pytest.mark.parametrize('page', PAGES)
 
@@ -103,12 +104,12 @@ def test_the_table_of_flags_has_the_recipes_in_their_order():
 
 def test_the_readme_has_every_flag_that_is_no_choice_of_a_recipe():
     parser, _ = train_mnist.parse_args([])
-    flags = {max(action.option_strings, key=len) for action in parser._actions
+    flags = {action.option_strings[0] for action in parser._actions
              if action.dest not in {'help', 'recipe'}
              and action.dest not in choices.RECIPES['binarized']}
     readme = PAGES['README.md']
-    assert set(re.findall(r'^\| `(--[a-z]+)[ `]', readme, re.M)) == {
-        *flags, '--recipe'}
+    cells = ''.join(re.findall(r'^\| (`--[^|]+)', readme, re.MULTILINE))
+    assert set(re.findall(r'--[a-z-]+', cells)) == {*flags, '--recipe'}
     for name in choices.RECIPES:
         assert f'| `{name}` |' in readme
 
@@ -120,7 +121,8 @@ def test_every_flag_of_the_prediction_is_in_a_table():
         if not action.option_strings or action.dest == 'help':
             continue
         names = ', '.join(f'`{name}`' for name in sorted(
-            action.option_strings, key=len, reverse=True))
+            action.option_strings, key=len, reverse=True)
+            if not name.startswith('--no-'))
         value = getattr(defaults, action.dest)
         assert f'| {names} |{cell(value or None)} |' in table
 

@@ -37,6 +37,15 @@ def test_a_net_without_a_hidden_layer_is_refused():
         canonical.fold(packed)
 
 
+def test_logits_that_are_no_numbers_are_refused():
+    arrays = random_arrays((30, 5, 3))
+    arrays['l2/b'] = numpy.full(3, 3e38, numpy.float32)
+    arrays['bn2/avg_mean'] = numpy.full(3, -3e38, numpy.float32)
+    arrays['bn2/gamma'] = numpy.zeros(3, numpy.float32)  # infinity * 0
+    with pytest.raises(InputError, match='gives NaN'):
+        canonical.fold(PackedMLP.from_arrays(arrays))
+
+
 def test_the_ending_chooses_the_format():
     for name in 'net', 'net.npz', '/a.b/NET.NPZ':
         assert formats.writer(name) is None

@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -60,6 +61,24 @@ def test_a_file_is_replaced_and_nothing_else_is_left(export):
     PackedMLP.from_arrays(random_arrays((4, 3))).save(export)
     assert os.listdir(export.parent) == before
     assert PackedMLP.load(export).sizes == [4, 3]
+
+
+def test_the_reader_in_the_documents_gives_the_same_logits(
+        tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / 'docs' / 'packed.md').read_text(encoding='utf-8')
+    code, = re.findall(r'^```python\n(import ast\n.*?)^```$', text,
+                       re.DOTALL | re.MULTILINE)
+    for sizes in (70, 65, 33, 3), (5, 2, 64, 128, 4):
+        net = PackedMLP.from_arrays(random_arrays(sizes))
+        net.save('mnist.npz')
+        reader = {}
+        exec(code, reader)
+        assert reader['images'] == net.images.to_json()
+        x = random_pixels(20, sizes[0])
+        numpy.testing.assert_array_equal(
+            numpy.float32([reader['logits'](row.tolist()) for row in x]),
+            net.logits(x))
 
 
 def words(n, k, fill=0):
