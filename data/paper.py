@@ -45,9 +45,12 @@ def estimate(colours):
     terms, sample = (a.reshape(-1, a.shape[2]) for a in (terms, sample))
     deviation = even = abs(sample - colour).max(axis=1)
     for _ in range(_STEPS):
-        root = 1 / numpy.sqrt(numpy.maximum(deviation, 1))[:, None]
+        weighted = terms / numpy.maximum(deviation, 1)[:, None]
+        # The normal equations: of thousands of rows a BLAS library would make
+        # work for several threads, which takes longer.
         factors = numpy.linalg.lstsq(
-            root * terms, root * sample, rcond=None)[0]
+            numpy.einsum('ni,nj->ij', weighted, terms),
+            numpy.einsum('ni,nj->ij', weighted, sample), rcond=None)[0]
         deviation = abs(sample - terms @ factors).max(axis=1)
     if (deviation <= _NEAR).mean() < (even <= _NEAR).mean() + _MORE:
         return colour
