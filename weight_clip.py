@@ -5,9 +5,9 @@ import chainer
 class WeightClip:
     """Optimizer hook that clips every parameter to an interval.
 
-    After each update, ``param = min(max(param, lower), upper)`` in place, for
-    each parameter of the target: weights, biases, and gamma and beta of batch
-    normalization; or for those of given names. A latent weight far outside of
+    After each update, or before it, ``param = min(max(param, lower), upper)``
+    in place, for each parameter of the target: weights, biases, and gamma and
+    beta of batch normalization; or for those of given names. A latent weight far outside of
     [-1, 1] would need many updates before its sign could change. NaN stays
     NaN, and a link that is frozen by ``disable_update()`` stays as it is.
 
@@ -19,14 +19,15 @@ class WeightClip:
         upper (float): Upper limit of the values, 1 by default.
         names (sequence of str): Names of the parameters to clip, such as
             ``('W',)``, as the links call them. ``None``: all.
+        timing (str): ``post``: after the update. ``pre``: before it, which
+            leaves what the update makes of the parameters, outside of the
+            interval by a step at most, until the next one; so did the
+            original.
 
     Raises:
-        ValueError: If ``lower`` is not less than ``upper``.
+        ValueError: If ``lower`` is not less than ``upper``, or ``timing`` is
+            neither.
         TypeError: If ``names`` is a single string.
-
-    Attributes:
-        timing (str): 'post': a clip before the update would leave weights
-            outside of the interval.
 
     Reference: Hubara et al., arXiv:1609.07061, Algorithm 1.
 
@@ -43,16 +44,18 @@ class WeightClip:
     """
 
     name = 'WeightClip'
-    timing = 'post'
     call_for_each_param = True
 
-    def __init__(self, lower=-1.0, upper=1.0, names=None):
+    def __init__(self, lower=-1.0, upper=1.0, names=None, timing='post'):
         if not lower < upper:
             raise ValueError('lower must be less than upper, '
                              f'got {lower} and {upper}')
         if isinstance(names, str):
             raise TypeError("names must be a sequence, such as ('W',), "
                             f'got {names!r}')
+        if timing not in ('pre', 'post'):
+            raise ValueError(f"timing must be 'pre' or 'post', got {timing!r}")
+        self.timing = timing
         self.lower = lower
         self.upper = upper
         self.names = names

@@ -51,10 +51,11 @@ GROUPS = {
         'variants/plain-gradient': Experiment(
             f'{_FOUR} --gradient-quantizer none'),
         'variants/no-relu': Experiment(f'{_FOUR} --no-relu'),
+        'variants/clip-after': Experiment(f'{_FOUR} --clip-timing after'),
         'variants/running-averages': Experiment(
             f'{_FOUR} --evaluation running'),
         **{f'variants/{name}': Experiment(_FOUR, variant=name)
-           for name in ('rounded-inputs', 'small-gradients', 'clip-before',
+           for name in ('rounded-inputs', 'small-gradients',
                         'rounded-activations')},
     },
     'paper': {

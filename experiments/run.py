@@ -117,9 +117,14 @@ def _set_cores(cores):
 
 
 def _commit():
-    return subprocess.run(
-        ['git', 'describe', '--always', '--dirty'], cwd=ROOT, check=True,
-        capture_output=True, text=True).stdout.strip()
+    def git(*arguments):
+        return subprocess.run(['git', *arguments], cwd=ROOT, check=True,
+                              capture_output=True, text=True).stdout.strip()
+
+    # The logs themselves make no difference.
+    changes = git('status', '--porcelain', '--untracked-files=no', '.',
+                  ':!experiments/logs', ':!docs', ':!README.md')
+    return git('rev-parse', '--short', 'HEAD') + '-dirty' * bool(changes)
 
 
 def _versions():

@@ -39,7 +39,7 @@ VARIANTS = {
     'running-averages': 'evaluated with running averages',
     'rounded-inputs': "x rounded in gW's product",
     'small-gradients': 'gradients of 1/64',
-    'clip-before': 'clip before the update',
+    'clip-after': 'clip after the update',
     'rounded-activations': 'gradients rounded behind activations, too',
 }
 
@@ -114,6 +114,8 @@ def bits():
     rows = []
     for name, (weights, activations) in BITS.items():
         logs = read_runs(name)
+        if len(logs) < 2:
+            continue
         rows.append([
             f'`{weights}`', f'`{activations}`', str(len(logs)),
             plus_minus([error(log[-1]) for log in logs], 2) + ' %',
@@ -189,6 +191,8 @@ def fashion():
     rows = []
     for name, text in FASHION.items():
         logs = read_runs(name)
+        if len(logs) < 2:
+            continue
         accuracies = [[100 * entry['validation/main/accuracy']
                        for entry in log] for log in logs]
         jumps = [statistics.mean(abs(b - a) for a, b in zip(of[9:], of[10:]))
@@ -283,7 +287,6 @@ TABLES = {
     'speeds': speeds,
     'binarized': lambda: last_epoch('binarized'),
     'original': lambda: against('original', 'original'),
-    'binary-net': lambda: against('binary_net', 'binary_net'),
     'variants': variants,
     'bits': bits,
     'paper': long_runs,

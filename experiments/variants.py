@@ -18,7 +18,6 @@ import function_quantized_linear
 import net
 import quantizers
 import train_mnist
-import weight_clip
 from layers.quantize_gradient import quantize_gradient
 from recipes import build
 
@@ -49,11 +48,6 @@ def small_gradients():
     build.make_optimizer = make
 
 
-def clip_before():
-    """The clip comes before the update."""
-    weight_clip.WeightClip.timing = 'pre'
-
-
 def rounded_activations():
     """The activations round their upstream gradient as well."""
     qst = net.qst
@@ -65,8 +59,7 @@ def rounded_activations():
 
 
 VARIANTS = {f.__name__.replace('_', '-'): f
-            for f in (rounded_inputs, small_gradients, clip_before,
-                      rounded_activations)}
+            for f in (rounded_inputs, small_gradients, rounded_activations)}
 
 
 def main():

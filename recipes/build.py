@@ -101,8 +101,9 @@ def make_optimizer(settings, model):
             if param.name == 'W':
                 scale = (sum(param.shape) / 1.5) ** .5
                 param.update_rule.hyperparam.eta = scale
-    if settings['clip'] == 'all':
-        optimizer.add_hook(WeightClip())
-    elif settings['clip'] == 'weights':
-        optimizer.add_hook(WeightClip(names=('W',)))
+    if settings['clip'] != 'none':
+        optimizer.add_hook(WeightClip(
+            names=None if settings['clip'] == 'all' else ('W',),
+            timing={'after': 'post', 'before': 'pre'}[
+                settings['clip_timing']]))
     return optimizer

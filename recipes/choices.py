@@ -35,6 +35,7 @@ _BINARIZED = {
     'halve_every': None,
     'step_scale': 'none',
     'clip': 'all',
+    'clip_timing': 'after',
     'validation': 0,
 }
 
@@ -42,6 +43,7 @@ _BINARIZED = {
 _BINARY_NET = {
     **_BINARIZED,
     'evaluation': 'batch',
+    'clip_timing': 'before',
 }
 
 # What the original computed on the GPU that made its table of results.
@@ -154,6 +156,9 @@ def add_arguments(group):
         help='factor of the step of W: 1, or 1/sqrt(1.5/(n_in + n_out))')
     add('--clip', choices=('all', 'weights', 'none'),
         help='parameters that are clipped to [-1, 1]')
+    add('--clip-timing', choices=('after', 'before'),
+        help='clip after each update, or before it: then what the update '
+             'makes of the parameters is not clipped until the next one')
     add('--validation', type=integer(0), metavar='N',
         help='training images held out for validation; 0: validate on the '
              'test images')

@@ -26,7 +26,7 @@ on_each_page = pytest.mark.parametrize('page', PAGES)
 
 
 @pytest.mark.parametrize(('name', 'seeds', 'epochs'), [
-    ('binarized', 5, 20), ('original', 5, 20), ('linear2', 3, 20),
+    ('binarized', 10, 20), ('original', 10, 20), ('linear2', 3, 20),
     ('linear4', 3, 20), ('log2', 3, 20), ('log4', 3, 20), ('none', 3, 20),
     ('fashion_mnist', 3, 20)])
 def test_the_runs_of_an_experiment_are_all_there(name, seeds, epochs):

@@ -55,6 +55,7 @@ def test_a_run_goes_on_from_an_old_snapshot(recipe, data, capsys):
     train_mnist.main([
         '--data', data, '--recipe', recipe, '-u', '9', '-b', '10', '-e', '3',
         '--validation', '20', '--noplot', '--gradient-quantizer', 'none',
+        '--clip-timing', 'after',
         '--resume', str(OLD / f'{recipe}_snapshot')])
     assert '# going on from: ' in capsys.readouterr().out
     log = json.loads(pathlib.Path('result', 'log').read_text())
@@ -81,7 +82,8 @@ def test_the_settings_of_old_files_are_the_recipes(data):
         assert choices.check(settings) == {
             **choices.RECIPES[recipe], 'unit': 9, 'batchsize': 10, 'epoch': 2,
             'validation': 20,
-            'gradient_quantizer': 'none'}  # The recipe original's, then.
+            # The recipe original's, then.
+            'gradient_quantizer': 'none', 'clip_timing': 'after'}
 
 
 def test_an_old_export_has_its_weights():

@@ -5,6 +5,7 @@ import numpy
 import pytest
 from chainer import optimizers
 
+from optimizers.fused_adam import FusedAdam
 from weight_clip import WeightClip
 
 
@@ -69,6 +70,27 @@ def test_parameters_without_data_are_skipped():
     param = chainer.Parameter()
     WeightClip()(None, param)
     assert param.array is None
+
+
+@pytest.mark.parametrize('make_optimizer', [
+    optimizers.SGD, optimizers.Adam, FusedAdam])
+def test_a_clip_before_the_update_leaves_its_step(make_optimizer):
+    chain = make_chain()
+    optimizer = make_optimizer().setup(chain)
+    optimizer.add_hook(WeightClip(timing='pre'))
+    chain.bn.gamma.array[...] = 3
+    update_with_gradients_of(-1, optimizer)
+    gamma = chain.bn.gamma.array
+    assert (gamma > 1).all()
+    assert (gamma < 1.02).all()
+    step = float(gamma[0]) - 1
+    update_with_gradients_of(-1, optimizer)
+    assert chain.bn.gamma.array == pytest.approx(1 + step, abs=1e-5)
+
+
+def test_a_timing_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="'pre' or 'post', got 'before'"):
+        WeightClip(timing='before')
 
 
 @pytest.mark.parametrize('limits', [(1, -1), (0, 0), (float('nan'), 1)])

@@ -80,7 +80,8 @@ def test_original_is_what_its_table_shows():
 
 def test_binary_net_is_the_default_evaluated_with_batches():
     assert choices.RECIPES['binary-net'] == {
-        **choices.RECIPES['binarized'], 'evaluation': 'batch'}
+        **choices.RECIPES['binarized'], 'evaluation': 'batch',
+        'clip_timing': 'before'}
 
 
 def test_paper_is_the_experiment_in_theano():
