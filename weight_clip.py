@@ -7,9 +7,10 @@ class WeightClip:
 
     After each update, or before it, ``param = min(max(param, lower), upper)``
     in place, for each parameter of the target: weights, biases, and gamma and
-    beta of batch normalization; or for those of given names. A latent weight far outside of
-    [-1, 1] would need many updates before its sign could change. NaN stays
-    NaN, and a link that is frozen by ``disable_update()`` stays as it is.
+    beta of batch normalization; or for those of given names. A latent weight
+    far outside of [-1, 1] would need many updates before its sign could
+    change. NaN stays NaN, and a link that is frozen by ``disable_update()``
+    stays as it is.
 
     A :class:`~optimizers.fused_adam.FusedAdam` clips in the same pass over
     memory as it updates, to the same result.
