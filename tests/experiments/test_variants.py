@@ -8,9 +8,13 @@ import chainer
 import numpy
 import pytest
 
-import qst
-import weight_clip
+import function_quantized_linear
+import net
+import quantizers
 from experiments import variants
+from function_quantized_linear import quantized_linear
+from optimizers.fused_adam import FusedAdam
+from recipes import build, choices
 from tests.helpers import ROOT, scripts
 
 # The variant of the arguments, on the few images of a small run.
@@ -27,12 +31,12 @@ def test_each_variant_is_in_the_help(tmp_path):
     out = ' '.join(scripts.output(
         'experiments/variants.py', '--help', cwd=tmp_path).split())
     assert list(variants.VARIANTS) == [
-        'rounded-input', 'rounded-gradient', 'no-mask', 'clip-before']
+        'rounded-inputs', 'small-gradients', 'rounded-activations']
     for function in variants.VARIANTS.values():
         assert function.__doc__ in out
 
 
-@pytest.mark.parametrize('name', ['rounded-input', 'rounded-gradient'])
+@pytest.mark.parametrize('name', variants.VARIANTS)
 def test_a_variant_trains(name, tmp_path):
     process = subprocess.run(
         [sys.executable, '-c', SMALL, name, '--epoch', '1', '--unit', '20',
@@ -43,22 +47,48 @@ def test_a_variant_trains(name, tmp_path):
     entry, = json.loads((tmp_path / 'result' / 'log').read_text())
     assert entry['epoch'] == 1
     assert entry['main/loss'] > 0
-    args = json.loads((tmp_path / 'result' / 'args.json').read_text())
-    assert (args['gradient_quantizer'] == 'log') == (
-        name == 'rounded-gradient')
 
 
-def test_no_mask_passes_every_gradient(monkeypatch):
-    monkeypatch.setattr(qst.QSTGrad, 'forward', qst.QSTGrad.forward)
-    variants.no_mask()
-    x = chainer.Variable(numpy.float32([-3, 0, 3]))
-    y = qst.qst(x)
-    y.grad = numpy.float32([1, 2, 3])
+def test_rounded_inputs_are_those_of_the_gradient_alone(monkeypatch):
+    grad = function_quantized_linear.QuantizedLinearGrad
+    monkeypatch.setattr(grad, 'forward', grad.forward)
+    variants.rounded_inputs()
+    x = chainer.Variable(numpy.float32([[.3, -.7]]))
+    W = chainer.Variable(numpy.float32([[.5, -.5]]))
+    y = quantized_linear(x, W)
+    assert y.array.tolist() == [[1]]
+    y.grad = numpy.float32([[2]])
     y.backward()
-    assert x.grad.tolist() == [1, 2, 3]
+    assert W.grad.tolist() == [[.5, -1]]
+    assert x.grad.tolist() == [[2, -2]]
 
 
-def test_clip_before_comes_before_the_update(monkeypatch):
-    monkeypatch.setattr(weight_clip.WeightClip, 'timing', 'post')
-    variants.clip_before()
-    assert weight_clip.WeightClip().timing == 'pre'
+def test_small_gradients_are_a_large_eps(monkeypatch):
+    monkeypatch.setattr(build, 'make_optimizer', build.make_optimizer)
+    variants.small_gradients()
+    settings = choices.RECIPES['original']
+    model = build.make_classifier({**settings, 'unit': 3}, 5, 2)
+    assert build.make_optimizer(settings, model).eps == pytest.approx(64e-8)
+    # g / 64 with eps is g with 64 eps.
+    params = []
+    for scale, eps in (1 / 64, 1e-2), (1, 64e-2):
+        param = chainer.Parameter(numpy.float64([.1, .2]))
+        chain = chainer.Chain()
+        with chain.init_scope():
+            chain.p = param
+        optimizer = FusedAdam(eps=eps).setup(chain)
+        for _ in range(3):
+            param.grad = numpy.array([.3, -2.]) * scale
+            optimizer.update()
+        params.append(param.array)
+    numpy.testing.assert_allclose(*params, rtol=1e-12)
+
+
+def test_rounded_activations_round_the_gradient(monkeypatch):
+    monkeypatch.setattr(net, 'qst', net.qst)
+    variants.rounded_activations()
+    x = chainer.Variable(numpy.float32([.5, 3]))
+    y = net.qst(x, quantizers.Binary())
+    y.grad = numpy.float32([.3, .3])
+    y.backward()
+    assert x.grad.tolist() == [.25, 0]

@@ -189,3 +189,36 @@ def test_every_recipe_trains_and_evaluates(recipe, random, kernel_path):
     assert numpy.mean(losses[-5:]) < .95 * losses[0]
     with chainer.using_config('train', False), chainer.no_backprop_mode():
         assert numpy.isfinite(model(x, t).array)
+
+
+def test_original_rounds_what_products_of_the_backward_take(random):
+    """One layer's gradients, in the words of what the original computed."""
+    def q(x):
+        return numpy.sign(x) * numpy.minimum(
+            2. ** numpy.round(numpy.log2(numpy.abs(x))), 1)
+
+    net = build.make_net(settings('original', layers=1, unit=4), 5, 3)
+    x = chainer.Variable(random.standard_normal((6, 5)).astype('f'))
+    gy = random.standard_normal((6, 4)).astype('f') / 7
+    layer = net.l1
+    y = layer(x)
+    numpy.testing.assert_allclose(y.array, x.array @ q(layer.W.array).T,
+                                  rtol=1e-5)
+    layer.cleargrads()
+    y.grad = gy
+    y.backward()
+    numpy.testing.assert_allclose(x.grad, q(gy) @ q(layer.W.array), rtol=1e-5)
+    numpy.testing.assert_allclose(layer.W.grad, q(gy).T @ x.array, rtol=1e-5)
+
+
+@pytest.mark.parametrize(('timing', 'largest'), [
+    ('after', 1), ('before', 1.001)])
+def test_the_clip_is_where_the_settings_say(timing, largest):
+    model = build.make_classifier(settings(clip_timing=timing), 5, 2)
+    optimizer = build.make_optimizer(settings(clip_timing=timing), model)
+    for _ in range(3):
+        for param in model.params():
+            param.grad = numpy.full_like(param.array, -1)
+        optimizer.update()
+    # It is 1 at the beginning.
+    assert model.predictor.bn1.gamma.array == pytest.approx(largest, abs=1e-5)
