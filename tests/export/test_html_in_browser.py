@@ -14,8 +14,8 @@ from tests.helpers.nets import random_arrays
 
 CHROMIUM = browser.find()
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason='needs Chromium')
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(
+    CHROMIUM is None, reason='needs Chromium')]
 
 # Shares of the field's sides.
 STROKES = {

@@ -153,6 +153,7 @@ def read_pictures(folder, inks):
 
 
 @needs_node
+@pytest.mark.slow
 def test_300_digits_become_the_same_images_as_their_pictures(tmp_path):
     pytest.importorskip('PIL')
     x, _ = mnist.read('test.npz')
