@@ -31,18 +31,6 @@ SEARCH = {
     '--input-dropout .2 --dropout .4',
 }
 
-# What is done in another way than the recipe original does.
-VARIANTS = {
-    'recipe': 'the recipe',
-    'plain-gradient': 'gradients not rounded',
-    'no-relu': 'no relu',
-    'running-averages': 'evaluated with running averages',
-    'rounded-inputs': "x rounded in gW's product",
-    'small-gradients': 'gradients of 1/64',
-    'clip-after': 'clip after the update',
-    'rounded-activations': 'gradients rounded behind activations, too',
-}
-
 # Statistics that Fashion-MNIST's test images are evaluated with.
 FASHION = {
     'fashion_mnist': 'running averages, decay .9, the default',
@@ -154,38 +142,6 @@ def search():
          'test error there', 'at the last'], rows)
 
 
-def variants():
-    """Returns the first epochs of the recipe original and its variants."""
-    recipe, rows = read_runs('original'), []
-    for name, text in VARIANTS.items():
-        logs = recipe if name == 'recipe' else read_runs(f'variants/{name}')
-        if len(logs) < 2:
-            continue
-        row = [text, str(len(logs))]
-        for column in 'main/loss', 'main/accuracy', 'validation/main/accuracy':
-            means = [statistics.mean(values(logs, e, column))
-                     for e in range(1, 5)]
-            row.append(' '.join(f'{mean:.4f}' for mean in means))
-            row.append('' if logs is recipe
-                       else f'{_p_of_difference(logs, recipe, column):.2g}')
-        rows.append(row)
-    original = read_published('original')
-    rows.append(["the original's table", '1'])
-    for column in 'main/loss', 'main/accuracy', 'validation/main/accuracy':
-        rows[-1] += [' '.join(f'{original[e][column]:.4f}'
-                              for e in range(4)), '']
-    return markdown(
-        ['', 'runs', 'main/loss of 4 epochs', 'p', 'main/accuracy', 'p',
-         'validation/main/accuracy', 'p'], rows)
-
-
-def _p_of_difference(logs, others, column):
-    """Returns the p-value of the difference in the mean of 4 epochs."""
-    numbers = [[statistics.mean(entry[column] for entry in log[:4])
-                for log in runs] for runs in (logs, others)]
-    return student.probability_outside(*student.of_two_samples(*numbers))
-
-
 def fashion():
     """Returns the table of Fashion-MNIST: accuracies and their jumps."""
     rows = []
@@ -287,7 +243,6 @@ TABLES = {
     'speeds': speeds,
     'binarized': lambda: last_epoch('binarized'),
     'original': lambda: against('original', 'original'),
-    'variants': variants,
     'bits': bits,
     'paper': long_runs,
     'pythons': pythons,
