@@ -117,14 +117,18 @@ def _set_cores(cores):
 
 
 def _commit():
+    """Returns the commit of the code, where it is in a repository."""
     def git(*arguments):
         return subprocess.run(['git', *arguments], cwd=ROOT, check=True,
                               capture_output=True, text=True).stdout.strip()
 
-    # The logs themselves make no difference.
-    changes = git('status', '--porcelain', '--untracked-files=no', '.',
-                  ':!experiments/logs', ':!docs', ':!README.md')
-    return git('rev-parse', '--short', 'HEAD') + '-dirty' * bool(changes)
+    try:
+        # The logs themselves make no difference.
+        changes = git('status', '--porcelain', '--untracked-files=no', '.',
+                      ':!experiments/logs', ':!docs', ':!README.md')
+        return git('rev-parse', '--short', 'HEAD') + '-dirty' * bool(changes)
+    except (OSError, subprocess.CalledProcessError):
+        return 'unknown'
 
 
 def _versions():
