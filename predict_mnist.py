@@ -10,10 +10,8 @@ if __name__ == '__main__':
     # From here on: nothing that a file holds is ever half of it.
     interruption.quit_on_signal('interrupted')
 
-import functools
 import statistics
 import time
-import typing
 
 import numpy
 
@@ -81,30 +79,15 @@ def get_module(gpu):
     return cupy
 
 
-class Data(typing.NamedTuple):
-    """What a model is tried on."""
-
-    name: str
-    sizes: tuple  # pixels of an image, number of classes
-    checksum: str  # of the training set
-    read_test: object  # returns images and labels
-
-
 def read_data(args, model, say):
-    """Returns the data set of the arguments, or MNIST, whose images may wait.
+    """Returns the data set of the arguments.
 
     What the flags do not say of how it is read is as the model's was.
     """
-    how = reading.from_args(args)
-    if args.data is None and how == reading.DEFAULT:
-        return Data('MNIST', (784, 10), mnist.CHECKSUM,
-                    functools.partial(mnist.read, 'test.npz'))
-    image_set = sets.read(args.data, how, model.images,
-                          lambda line: say(f'# data: {line}'))
-    data = Data(args.data, image_set.sizes, image_set.checksum,
-                lambda: image_set.test)
-    names = image_set.description.classes
-    if (model.training_set not in (None, data.checksum)
+    data = sets.read(args.data, reading.from_args(args), model.images,
+                     lambda line: say(f'# data: {line}'))
+    names = data.description.classes
+    if (args.data and model.training_set not in (None, data.checksum)
             and names != model.images.classes and (
                 len(names) == len(model.images.classes))):
         raise InputError(
@@ -149,7 +132,7 @@ def to_numpy(array):
     return array if isinstance(array, numpy.ndarray) else array.get()
 
 
-def export(net, path, write, data):
+def export(net, path, write, data, name):
     """Writes the net, but never over a snapshot."""
     if os.path.isfile(path):
         try:
@@ -165,10 +148,10 @@ def export(net, path, write, data):
     else:
         accuracy = None
         if data and net.training_set == data.checksum:
-            x, labels = data.read_test()
+            x, labels = data.test
             accuracy = canonical.Accuracy(
                 int((net.predict(x) == labels).sum()), len(x),
-                os.path.basename(os.path.abspath(data.name)))
+                os.path.basename(os.path.abspath(name)))
         content = write(canonical.fold(net, accuracy))
         files.write(path, lambda f: f.write(content))
     print(f'exported: {path}, {os.path.getsize(path):,} bytes')
@@ -213,13 +196,14 @@ def evaluate(packed, chainer_net, xp, report, images, x, labels):
 def check_data(args, model, net, say, warn):
     """Returns the data set, if it is one that the net can be tried on."""
     data = read_data(args, model, say)
+    name = args.data or 'MNIST'
     if (net.sizes[0], net.sizes[-1]) != data.sizes:
         raise InputError(
             f'{args.model} makes {net.sizes[-1]} classes of {net.sizes[0]} '
             f'values, not the {data.sizes[1]} of the {data.sizes[0]} pixels '
-            f'of {data.name}')
+            f'of {name}')
     if model.training_set not in (None, data.checksum):
-        warn(f'{args.model} was trained on another data set than {data.name}: '
+        warn(f'{args.model} was trained on another data set than {name}: '
              f'the checksum of its training set is {model.training_set}, not '
              f'{data.checksum}')
     return data
@@ -243,7 +227,7 @@ def run(args, fail, warn):
         return True
     # Pictures or an export alone need no test images, and flags of these are
     # refused. Those of MNIST are always there.
-    of_mnist = ((net.sizes[0], net.sizes[-1]) == (784, 10)
+    of_mnist = ((net.sizes[0], net.sizes[-1]) == sets.read().sizes
                 and model.training_set in (None, mnist.CHECKSUM))
     data = None
     if (args.data or args.report or reading.from_args(args) != reading.DEFAULT
@@ -252,7 +236,7 @@ def run(args, fail, warn):
     if args.export:
         if not packed:
             raise InputError(f'{args.model} cannot be packed')
-        export(packed, args.export, write, data)
+        export(packed, args.export, write, data, args.data or 'MNIST')
         if data is None and not args.image:
             print(f'{args.model} was not tried: --data names its data set')
             return True
@@ -276,7 +260,7 @@ def run(args, fail, warn):
     else:
         print(f'{kind}: {sizes}')
     evaluate(packed, model.chainer, xp, args.report, model.images,
-             *data.read_test())
+             *data.test)
     return all_read
 
 

@@ -183,7 +183,7 @@ def get_data(args, image_set):
         are held out, the test images; else these are ``test``.
 
     """
-    train, test = (array_dataset.from_images(*part) for part in image_set[:2])
+    train, test = (array_dataset.from_images(*p) for p in image_set.parts)
     n = len(train) - args.validation
     if n < 1:
         raise InputError(f'--validation must be less than {len(train)}, the '

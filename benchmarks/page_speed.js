@@ -3,15 +3,12 @@
 // of each round.
 'use strict';
 const fs = require('fs');
+const loadPage = require('./load_page.js');
 
 const [page, pixelsFile, logitsFile, rounds] = process.argv.slice(2);
-const text = fs.readFileSync(page, 'utf8');
-const description = JSON.parse(
-  text.match(/<script type="application\/json" id="net">(.*?)<\/script>/)[1]);
-const script = text.match(/<script>(.*?)<\/script>/s)[1];
-const Net = new Function(`${script}\nreturn Net;`)();
+const {description, api} = loadPage(page, ['Net']);
 
-const net = new Net(description);
+const net = new api.Net(description);
 const [n] = description.sizes;
 const pixels = new Uint8Array(fs.readFileSync(pixelsFile));
 const seconds = [];

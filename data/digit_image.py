@@ -80,7 +80,7 @@ def _into_field(ink):
     digit = ink[top:top + height, left:left + width]
     scale = _BOX / max(height, width)
     digit = picture.resize(digit, max(1, round(height * scale)),
-                    max(1, round(width * scale)))
+                           max(1, round(width * scale)))
     digit *= 255 / digit.max()
     top, left = ((_FIELD - n) // 2 for n in digit.shape)
     field = numpy.zeros((_FIELD, _FIELD), numpy.float32)

@@ -1,7 +1,6 @@
 """A data set as the programs take it: MNIST, or the files in a folder."""
 import functools
 import hashlib
-import typing
 
 import numpy
 
@@ -11,26 +10,34 @@ from data.reading import DEFAULT, FLAGS, Reading
 from system.errors import InputError
 
 
-class _Parts(typing.NamedTuple):
-    train: tuple
-    test: tuple
-    description: description.Description
-
-
-class ImageSet(_Parts):
+class ImageSet:
     """Data set of images of one size.
 
-    Attributes:
+    Args:
         train, test (tuple of numpy.ndarray): uint8 images of shape (N,
             pixels), and uint8 labels of shape (N,).
         description (Description): What the images are.
 
+    Attributes:
+        train, test, description: The same.
+
     """
+
+    def __init__(self, train, test, description):
+        self.train = train
+        self.test = test
+        self.description = description
+
+    @property
+    def parts(self):
+        """The set to train with, and that to test with."""
+        return self.train, self.test
 
     @property
     def sizes(self):
         """Size of an image and the number of classes."""
-        return self.train[0].shape[1], len(self.description.classes)
+        height, width = self.description.shape
+        return height * width, len(self.description.classes)
 
     @functools.cached_property
     def checksum(self):
@@ -48,6 +55,23 @@ class ImageSet(_Parts):
                 'images': self.description.to_json()}
 
 
+class _Mnist(ImageSet):
+    """MNIST, each part of which is read when it is asked for."""
+
+    checksum = mnist.CHECKSUM
+
+    def __init__(self):
+        self.description = description.DIGITS
+
+    @functools.cached_property
+    def train(self):
+        return mnist.read('train.npz')
+
+    @functools.cached_property
+    def test(self):
+        return mnist.read('test.npz')
+
+
 def read(path=None, how=DEFAULT, known=None, say=None):
     """Returns a data set.
 
@@ -56,11 +80,7 @@ def read(path=None, how=DEFAULT, known=None, say=None):
             :func:`data.idx_names.locate`, or of pictures, see
             :func:`data.picture_folder.read`; ``None``: MNIST, which lies in
             the project.
-        how (Reading): How it is read.
-        known (Description or None): What a trained net knows of its images;
-            what ``how`` does not say is as it was then.
-        say (callable): Called with lines about what is done; by default
-            nothing is.
+        how, known, say: See :func:`data.picture_folder.read`.
 
     Returns:
         ImageSet: Its images and labels.
@@ -70,9 +90,8 @@ def read(path=None, how=DEFAULT, known=None, say=None):
 
     """
     if path is None:
-        how.refuse(FLAGS, 'says how --data is read, which is not '
-                                    'there')
-        return ImageSet(*map(mnist.read, mnist.NAMES), description.DIGITS)
+        how.refuse(FLAGS, 'says how --data is read, which is not there')
+        return _Mnist()
     place = idx_names.locate(path)
     if place:
         how.refuse(['size', 'test_share', 'split_seed'],

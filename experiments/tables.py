@@ -6,8 +6,8 @@ import statistics
 
 from experiments import student
 from experiments.runs import (
-    COLUMNS, LOGS, MEASURED, PAPER, best, deviations, error, read_json,
-    p_value, read_log, read_published, read_runs, values)
+    COLUMNS, LOGS, MEASURED, PAPER, best, deviations, error, p_value,
+    read_json, read_log, read_published, read_runs, values)
 
 # Quantizers of weights and activations by the files' names.
 BITS = {'binarized': ('binary', 'binary'),

@@ -103,6 +103,8 @@ def test_args_json_has_the_checksum_of_the_training_set():
 
 
 def test_the_checksum_of_mnist_is_known():
+    parts = map(mnist.read, mnist.NAMES)
+    assert sets.ImageSet(*parts, None).checksum == mnist.CHECKSUM
     assert sets.read().checksum == mnist.CHECKSUM
 
 

@@ -65,8 +65,7 @@ def get_mnist():
         InputError: If a file is missing or damaged; the message names it.
 
     """
-    image_set = sets.read()
-    return from_images(*image_set.train), from_images(*image_set.test)
+    return tuple(from_images(*part) for part in sets.read().parts)
 
 
 def from_images(images, labels):

@@ -52,7 +52,7 @@ def test_mnist_as_idx_files_is_what_chainers_get_mnist_gives(tmp_path):
         mnist.read, mnist.NAMES)))
     ours, expected = sets.read(str(tmp_path)), sets.read()
     assert ours.description == expected.description
-    for part, expected_part in zip(ours[:2], expected[:2]):
+    for part, expected_part in zip(ours.parts, expected.parts):
         for a, b in zip(part, expected_part):
             assert a.dtype == b.dtype
             numpy.testing.assert_array_equal(a, b)
@@ -63,7 +63,7 @@ def test_mnist_as_idx_files_is_what_chainers_get_mnist_gives(tmp_path):
 def test_sizes_are_those_of_header_and_labels(folder):
     image_set = sets.read(str(folder))
     assert image_set.sizes == (12, 3)
-    assert [len(x) for x, _ in image_set[:2]] == [30, 9]
+    assert [len(x) for x, _ in image_set.parts] == [30, 9]
 
 
 def rewrite(path, change):

@@ -44,7 +44,7 @@ def test_a_prefix_picks_one_of_several_sets(tmp_path, compressed):
     for prefix in 'emnist-digits', 'emnist-letters':
         parts = write_set(tmp_path, prefix, compressed=compressed)
     image_set = sets.read(str(tmp_path / 'emnist-letters'))
-    for (images, labels), (x, t) in zip(image_set[:2], parts):
+    for (images, labels), (x, t) in zip(image_set.parts, parts):
         numpy.testing.assert_array_equal(images, x.reshape(-1, 12))
         numpy.testing.assert_array_equal(labels, t - 1)
     with pytest.raises(InputError, match=(

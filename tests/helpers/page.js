@@ -2,14 +2,11 @@
 // node page.js PAGE TASK INPUT OUTPUT; each task is a function below.
 'use strict';
 const fs = require('fs');
+const loadPage = require('../../benchmarks/load_page.js');
 
 const [page, task, input, output] = process.argv.slice(2);
-const text = fs.readFileSync(page, 'utf8');
-const description = JSON.parse(
-  text.match(/<script type="application\/json" id="net">(.*?)<\/script>/)[1]);
-const script = text.match(/<script>(.*?)<\/script>/s)[1];
-const api = new Function(`${script}
-return {Net, Ink, asDigit, asImage, inkSize, roundEven, PEN};`)();
+const {description, api} = loadPage(
+  page, ['Net', 'Ink', 'asDigit', 'asImage', 'inkSize', 'roundEven', 'PEN']);
 
 const tasks = {
   // Images of bytes: of each its class, logits and probabilities, as doubles.
