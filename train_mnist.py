@@ -167,7 +167,7 @@ def check_needs(args):
 def read_data(args):
     """Returns the data set that the arguments name."""
     return sets.read(args.data, reading.from_args(args),
-                     say=lambda line: print(f'# data: {line}', flush=True))
+                     say=lambda line: command_line.say(f'data: {line}'))
 
 
 def get_data(args, image_set):
@@ -332,14 +332,14 @@ def print_settings(args, device, image_set, world, snapshot, moved):
 def run(parser, args, image_set, trainer, world):
     """Trains, until the last epoch, a signal, or a value that is no number."""
     if world.rank == 0:
-        text = json.dumps(
-            {**vars(args), **image_set.settings}, indent=4)
+        text = json.dumps({**vars(args), **image_set.settings}, indent=4)
         files.write(os.path.join(args.out, 'args.json'),
                     lambda f: f.write(f'{text}\n'.encode()))
     try:
         with interruption.remembered_signals() as received, (
-                kernels.own_cores()):
+                kernels.own_cores(command_line.say)) as cores:
             trainer.extend(StopOnSignal(received, snapshots.save, world))
+            trainer.extend(lambda _: cores.adapt(), 'cores', lambda _: True)
             trainer.run(show_loop_exception_msg=False)
     except divergence.DivergenceError as e:
         newest = next(iter(snapshot_file.find(args.out)), 'none')

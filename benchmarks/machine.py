@@ -4,7 +4,7 @@ import platform
 import numpy
 
 import kernels
-from kernels.threads import n_threads
+from kernels.cores import n_threads
 
 
 def description():

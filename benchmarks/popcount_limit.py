@@ -7,7 +7,8 @@ import numpy
 
 import kernels
 from benchmarks.contenders import BATCH
-from kernels.threads import n_threads, run_in_threads
+from kernels.cores import n_threads
+from kernels.threads import run_in_threads
 
 
 def make_register_loop():

@@ -21,7 +21,7 @@ if __name__ == '__main__':
 import numpy
 
 import kernels
-from kernels import threads
+from kernels import cores
 from system.command_line import ArgumentParser, integer
 
 BATCHSIZE = 100
@@ -72,7 +72,7 @@ def main():
                         help='sizes of the layers')
     parser.add_argument('--rounds', type=integer(1), default=15)
     args = parser.parse_args()
-    threads.keep_memory()
+    cores.keep_memory()
     random = numpy.random.RandomState(0)
     print(f'kernels: {kernels.description()}, NumPy {numpy.__version__}\n')
     print('| units | product | BLAS | this project | times as fast |')

@@ -6,7 +6,7 @@ has
 
 * ``title``, its name in the table;
 * ``train(n_updates)`` and ``evaluate()``, which are timed;
-* ``context()``, inside which they run;
+* ``context()``, inside which they run; what it gives is kept as ``cores``;
 * ``is_checked``: whether it trains the binary network, as the others do. If
   so, ``set_parameters()`` and ``gradients()`` are there for the comparison.
 """
@@ -84,6 +84,8 @@ class Project:
     def train(self, n_updates):
         for _ in range(n_updates):
             self.updater.update()
+            if self.cores:
+                self.cores.adapt()
 
 
 class ProjectNumpy(Project):
@@ -94,8 +96,8 @@ class ProjectNumpy(Project):
     @staticmethod
     @contextlib.contextmanager
     def context():
-        with kernels.using_numpy(), kernels.own_cores():
-            yield
+        with kernels.using_numpy(), kernels.own_cores() as cores:
+            yield cores
 
 
 def with_quantizer(name):

@@ -27,7 +27,7 @@ from benchmarks import machine
 from experiments import fingerprint, summarize
 from experiments.plan import EXPERIMENTS, GROUPS
 from experiments.runs import LOGS, ROOT, log_path
-from kernels.threads import n_threads
+from kernels.cores import n_threads
 from system import files
 from system.command_line import ArgumentParser, integer
 

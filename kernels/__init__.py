@@ -18,9 +18,8 @@ import typing
 
 import numpy
 
-from kernels import numpy_kernels
+from kernels import cores, numpy_kernels
 from kernels.matrix import Matrix
-from kernels.threads import own_cores  # noqa: F401  (for those who train)
 
 if typing.TYPE_CHECKING:
     # For editors, which do not see what the loop at the end makes.
@@ -63,7 +62,11 @@ def description(xp=numpy):
         return f'CuPy {xp.__version__}'
     if _cpu_kernels is numpy_kernels:
         return f'NumPy {numpy.__version__}'
-    return f'Numba {numba.__version__}'
+    # Whose threads there are is known when they are there.
+    numba.get_num_threads()
+    layer = {'omp': 'OpenMP', 'tbb': 'TBB', 'workqueue': 'its own threads'}[
+        numba.threading_layer()]
+    return f'Numba {numba.__version__} with {layer}'
 
 
 @contextlib.contextmanager
@@ -75,6 +78,36 @@ def using_numpy():
         yield
     finally:
         _cpu_kernels = before
+
+
+@contextlib.contextmanager
+def own_cores(say=None):
+    """Divides kernels and matrix products among the cores; for a training.
+
+    See :func:`kernels.cores.own_cores`.
+
+    Args:
+        say (callable): Is told in a line when kernels have to be compiled.
+
+    Yields:
+        ~kernels.cores.Cores: Whose ``adapt()`` is to be called after each
+        iteration.
+
+    .. admonition:: Example
+
+        >>> import kernels
+        >>> with kernels.own_cores() as cores:
+        ...     for _ in range(3):
+        ...         pass  # an iteration of a training
+        ...         cores.adapt()
+
+    """
+    with contextlib.ExitStack() as stack:
+        if say and _cpu_kernels is not numpy_kernels:
+            from kernels.compiled import jit
+            stack.enter_context(jit.announced(say))
+        yield stack.enter_context(
+            cores.own_cores(_cpu_kernels is not numpy_kernels))
 
 
 def _kernels_for(array):

@@ -7,13 +7,13 @@ here, so that one module has all kernels of a backend.
 """
 import numpy
 
+from kernels import cores, threads
 from kernels.matrix import Matrix
 from kernels.numpy_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
-from kernels.threads import n_own, run_in_threads
 
-# Least multiplications of a matrix product for which a thread is woken.
+# Least multiplications of a matrix product that a thread is given.
 _PRODUCT_WORK = 1 << 23
 
 # Adam's update walks over the parameters in blocks of this many values, whose
@@ -33,17 +33,22 @@ def dot(a, b):
 
     """
     n, m = len(a), b.shape[1]
-    n_parts = n_own(a.size * m, _PRODUCT_WORK)
+    n_parts = min(cores.n_parts(a.size * m, _PRODUCT_WORK), max(n, m))
     if n_parts <= 1 or a.dtype != b.dtype:
         return a.dot(b)
     y = numpy.empty((n, m), a.dtype)
-    if n > m:
-        run_in_threads(lambda part: numpy.matmul(a[part], b, out=y[part]),
-                       n, n_parts)
+
+    def multiply(part):
+        if n > m:
+            numpy.matmul(a[part], b, out=y[part])
+        else:
+            numpy.matmul(a, b[:, part], out=y[:, part])
+
+    if cores.products_at_once():
+        threads.run_in_threads(multiply, max(n, m), n_parts)
     else:
-        run_in_threads(
-            lambda part: numpy.matmul(a, b[:, part], out=y[:, part]),
-            m, n_parts)
+        for part in threads.parts(max(n, m), n_parts):
+            multiply(part)
     return y
 
 

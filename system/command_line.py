@@ -25,6 +25,11 @@ class ArgumentParser(argparse.ArgumentParser):
         print(f'{self.prog}: warning: {_one_line(message)}', file=sys.stderr)
 
 
+def say(message):
+    """Prints a line about what a program is doing, as ``# message``."""
+    print(f'# {message}', flush=True)
+
+
 def _one_line(message):
     return ' '.join(str(message).split())
 

@@ -6,22 +6,51 @@ import pathlib
 import warnings
 
 import numba
-from numba.core import caching
+from numba.core import caching, event
 import numpy
 
 
-def jit(function):
+def jit(function, parallel=False):
     """Compiles a function by Numba, and keeps the code on disk if it can.
 
     The code has no Python objects. Numba stores it beside the module or, where
     that folder is read-only, in the user's cache; where neither can be written
     it compiles anew.
+
+    Args:
+        function (callable): The function.
+        parallel (bool): Whether its ``prange`` loops are divided among cores.
+
     """
-    dispatcher = numba.njit(nogil=True, error_model='numpy')(function)
+    dispatcher = numba.njit(
+        nogil=True, error_model='numpy', parallel=parallel)(function)
     with contextlib.suppress(RuntimeError):  # "no locator available for ..."
         # What njit(cache=True) does, with a cache of another class.
         dispatcher._cache = _Cache(function)
     return dispatcher
+
+
+@contextlib.contextmanager
+def announced(say):
+    """Has the first compilation inside the ``with`` block announced.
+
+    Args:
+        say (callable): Takes the line.
+
+    """
+    class Listener(event.Listener):
+        is_first = True
+
+        def on_start(self, _):
+            if self.is_first:
+                self.is_first = False
+                say('compiling the kernels, once: some ten seconds')
+
+        def on_end(self, _):
+            pass
+
+    with event.install_listener('numba:compile', Listener()):
+        yield
 
 
 class _Cache(caching.FunctionCache):
@@ -34,6 +63,11 @@ class _Cache(caching.FunctionCache):
     def __init__(self, function):
         super().__init__(function)
         self._cache_file._source_stamp = _source_stamp()
+
+    def _index_key(self, sig, codegen):
+        # Numba's has a checksum of the functions that one calls: of what
+        # another process never has.
+        return sig, codegen.magic_tuple()
 
     def load_overload(self, *args):
         try:

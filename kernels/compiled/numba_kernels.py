@@ -6,43 +6,50 @@ products of real numbers, whose sums a BLAS library orders as it likes. What
 the compiled code does not cover (float16, arrays that are not contiguous) goes
 to NumPy.
 
-Each kernel is compiled for one thread; large arrays are divided among those of
-``kernels.threads``. The kernels of a packed net are in ``numba_bits``; they
-are imported here, so that one module has all kernels of a backend.
+What is large is divided among cores, see ``parallel``. The kernels of a packed
+net are in ``numba_bits``; they are imported here, so that one module has all
+kernels of a backend.
 """
 import math
 
 import numpy
 
 from kernels import numpy_kernels
-from kernels.compiled import table_product
+from kernels.compiled import sparse_product, table_product
 from kernels.compiled.jit import is_covered, jit
 from kernels.compiled.numba_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
+from kernels.compiled.parallel import divided
 from kernels.compiled.sign_matrix import SignMatrix, sign_bits
 from kernels.compiled.vector_intrinsics import nearest_power
 from kernels.matrix import Matrix
-from kernels.threads import n_own, run_in_threads
+from kernels.cores import n_own
 
 
+@divided
 @jit
-def _binarize(x, y):
+def _binarize(start, stop, x, y):
+    x, y = x[start:stop], y[start:stop]
     one = x.dtype.type(1)
     for i in range(x.size):
         # x itself where it is neither: NaN.
         y[i] = one if x[i] >= 0 else -one if x[i] < 0 else x[i]
 
 
+@divided
 @jit
-def _binarize_backward(x, gy, gx):
+def _binarize_backward(start, stop, x, gy, gx):
+    x, gy, gx = x[start:stop], gy[start:stop], gx[start:stop]
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
         gx[i] = gy[i] * (one if abs(x[i]) <= 1 else zero)
 
 
+@divided
 @jit
-def _binarize_stochastic(x, random, y):
+def _binarize_stochastic(start, stop, x, random, y):
+    x, random, y = x[start:stop], random[start:stop], y[start:stop]
     one, half = x.dtype.type(1), x.dtype.type(.5)
     for i in range(x.size):
         uniform = numpy.float32(random[i] >> numpy.uint32(8)) * numpy.float32(
@@ -51,10 +58,13 @@ def _binarize_stochastic(x, random, y):
         y[i] = sign if x[i] == x[i] else x[i]
 
 
+@divided
 @jit
-def _dropout_mask(mask, first, seed, limit, scale):
+def _dropout_mask(start, stop, mask, seed, limit, scale):
+    mask = mask[start:stop]
+    first = numpy.uint64(start + 1)
     for i in range(mask.size):
-        z = seed + (first + numpy.uint64(i) + numpy.uint64(1)) * numpy.uint64(
+        z = seed + (first + numpy.uint64(i)) * numpy.uint64(
             0x9E3779B97F4A7C15)
         z = (z ^ z >> numpy.uint64(30)) * numpy.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ z >> numpy.uint64(27)) * numpy.uint64(0x94D049BB133111EB)
@@ -64,8 +74,10 @@ def _dropout_mask(mask, first, seed, limit, scale):
 
 # Below, comparisons are false for NaN, which so stays what it is.
 
+@divided
 @jit
-def _quantize_linear(x, y, step):
+def _quantize_linear(start, stop, x, y, step):
+    x, y = x[start:stop], y[start:stop]
     one = x.dtype.type(1)
     inverse, highest = one / step, one - step
     for i in range(x.size):
@@ -73,14 +85,18 @@ def _quantize_linear(x, y, step):
         y[i] = -one if q < -one else highest if q > highest else q
 
 
+@divided
 @jit
-def _ap2(x, y):
+def _ap2(start, stop, x, y):
+    x, y = x[start:stop], y[start:stop]
     for i in range(x.size):
         y[i] = nearest_power(x[i])
 
 
+@divided
 @jit
-def _quantize_log(x, y, least, zero_below):
+def _quantize_log(start, stop, x, y, least, zero_below):
+    x, y = x[start:stop], y[start:stop]
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
         magnitude = abs(x[i])
@@ -99,52 +115,68 @@ def _count_outside(x):
 
 
 # Batch normalization walks over a batch row by row: so do NumPy's sums along
-# the first axis, and each value of a row has a place in a vector register.
+# the first axis, and each value of a row has a place in a vector register. A
+# part of the work are some columns.
 
+@divided
 @jit
-def _batch_normalization(x, gamma, beta, eps, y, mean, var, inv_std):
-    n, n_columns = x.shape
-    count = x.dtype.type(n)
+def _batch_normalization(start, stop, x, gamma, beta, eps, y, mean, var,
+                         inv_std):
+    gamma, beta, mean, var, inv_std = (
+        gamma[start:stop], beta[start:stop], mean[start:stop], var[start:stop],
+        inv_std[start:stop])
+    count = x.dtype.type(len(x))
     one = x.dtype.type(1)
     mean[:] = 0
     var[:] = 0
-    for i in range(n):
-        for j in range(n_columns):
-            mean[j] += x[i, j]
-    for j in range(n_columns):
+    for i in range(len(x)):
+        row = x[i, start:stop]
+        for j in range(row.size):
+            mean[j] += row[j]
+    for j in range(mean.size):
         mean[j] /= count
-    for i in range(n):
-        for j in range(n_columns):
-            deviation = x[i, j] - mean[j]
+    for i in range(len(x)):
+        row = x[i, start:stop]
+        for j in range(row.size):
+            deviation = row[j] - mean[j]
             var[j] += deviation * deviation
-    for j in range(n_columns):
+    for j in range(mean.size):
         var[j] /= count
         inv_std[j] = one / numpy.sqrt(var[j] + eps)
-    for i in range(n):
-        for j in range(n_columns):
-            y[i, j] = (x[i, j] - mean[j]) * inv_std[j] * gamma[j] + beta[j]
+    for i in range(len(x)):
+        row, out = x[i, start:stop], y[i, start:stop]
+        for j in range(row.size):
+            out[j] = (row[j] - mean[j]) * inv_std[j] * gamma[j] + beta[j]
 
 
+@divided
 @jit
-def _batch_normalization_backward(x, gamma, gy, mean, inv_std, inv_n,
-                                  gx, ggamma, gbeta):
-    n, n_columns = x.shape
+def _batch_normalization_backward(start, stop, x, gamma, gy, mean, inv_std,
+                                  inv_n, gx, ggamma, gbeta):
+    gamma, mean, inv_std, ggamma, gbeta = (
+        gamma[start:stop], mean[start:stop], inv_std[start:stop],
+        ggamma[start:stop], gbeta[start:stop])
     ggamma[:] = 0
     gbeta[:] = 0
-    for i in range(n):
-        for j in range(n_columns):
-            ggamma[j] += gy[i, j] * ((x[i, j] - mean[j]) * inv_std[j])
-            gbeta[j] += gy[i, j]
-    for i in range(n):
-        for j in range(n_columns):
-            x_hat = (x[i, j] - mean[j]) * inv_std[j]
-            gx[i, j] = gamma[j] * inv_std[j] * (
-                gy[i, j] - (x_hat * ggamma[j] + gbeta[j]) * inv_n)
+    for i in range(len(x)):
+        row, g = x[i, start:stop], gy[i, start:stop]
+        for j in range(row.size):
+            ggamma[j] += g[j] * ((row[j] - mean[j]) * inv_std[j])
+            gbeta[j] += g[j]
+    for i in range(len(x)):
+        row, g, out = x[i, start:stop], gy[i, start:stop], gx[i, start:stop]
+        for j in range(row.size):
+            x_hat = (row[j] - mean[j]) * inv_std[j]
+            out[j] = gamma[j] * inv_std[j] * (
+                g[j] - (x_hat * ggamma[j] + gbeta[j]) * inv_n)
 
 
+@divided
 @jit
-def _adam(param, grad, m, v, alpha_t, beta1_c, beta2_c, eps, eta, lower,
-          upper):
+def _adam(start, stop, param, grad, m, v, alpha_t, beta1_c, beta2_c, eps,
+          eta, lower, upper):
+    param, grad, m, v = (
+        param[start:stop], grad[start:stop], m[start:stop], v[start:stop])
     for i in range(param.size):
         g = grad[i]
         m_i = m[i] + beta1_c * (g - m[i])
@@ -156,8 +188,12 @@ def _adam(param, grad, m, v, alpha_t, beta1_c, beta2_c, eps, eta, lower,
         param[i] = lower if p < lower else upper if p > upper else p
 
 
+@divided
 @jit
-def _shift_adamax(param, grad, m, v, step, beta1_c, beta2, lower, upper, tiny):
+def _shift_adamax(start, stop, param, grad, m, v, step, beta1_c, beta2,
+                  lower, upper, tiny):
+    param, grad, m, v = (
+        param[start:stop], grad[start:stop], m[start:stop], v[start:stop])
     one, zero = param.dtype.type(1), param.dtype.type(0)
     for i in range(param.size):
         g = grad[i]
@@ -171,19 +207,16 @@ def _shift_adamax(param, grad, m, v, step, beta1_c, beta2, lower, upper, tiny):
         param[i] = lower if p < lower else upper if p > upper else p
 
 
-# Least number of values for which a thread is woken.
-_ELEMENTS = 1 << 17
+# Least number of values that a core is given: some 10 us.
+_ELEMENTS = 1 << 15
 
 
 def _elementwise(kernel, *args):
-    """Runs a kernel on flat arrays, then scalars, in threads."""
-    n_arrays = sum(isinstance(arg, numpy.ndarray) for arg in args)
-    arrays, scalars = args[:n_arrays], args[n_arrays:]
-    arrays = [array.reshape(-1) for array in arrays]
-    size = arrays[0].size
-    run_in_threads(
-        lambda part: kernel(*(array[part] for array in arrays), *scalars),
-        size, n_own(size, _ELEMENTS))
+    """Runs a kernel on arrays, which it takes flat, and scalars."""
+    size = args[0].size
+    kernel(size, n_own(size, _ELEMENTS), *(
+        arg.reshape(-1) if isinstance(arg, numpy.ndarray) else arg
+        for arg in args))
 
 
 def binarize(x):
@@ -218,13 +251,9 @@ def dropout_mask(x, ratio, seed):
     if x.dtype not in (numpy.float32, numpy.float64):
         return numpy_kernels.dropout_mask(x, ratio, seed)
     mask = numpy.empty(x.shape, x.dtype)
-    flat = mask.reshape(-1)
-    limit = numpy_kernels.dropout_limit(ratio)
-    run_in_threads(
-        lambda part: _dropout_mask(
-            flat[part], numpy.uint64(part.start), numpy.uint64(seed), limit,
-            mask.dtype.type(1 / (1 - ratio))),
-        flat.size, n_own(flat.size, _ELEMENTS))
+    _elementwise(_dropout_mask, mask, numpy.uint64(seed),
+                 numpy_kernels.dropout_limit(ratio),
+                 mask.dtype.type(1 / (1 - ratio)))
     return mask
 
 
@@ -270,7 +299,8 @@ def batch_normalization(x, gamma, beta, eps):
     y = numpy.empty_like(x)
     mean, var, inv_std = (numpy.empty_like(gamma) for _ in range(3))
     _batch_normalization(
-        x, gamma, beta, x.dtype.type(eps), y, mean, var, inv_std)
+        gamma.size, n_own(x.size, _ELEMENTS), x, gamma, beta,
+        x.dtype.type(eps), y, mean, var, inv_std)
     return y, mean, var, inv_std
 
 
@@ -283,14 +313,18 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
     ggamma, gbeta = numpy.empty_like(gamma), numpy.empty_like(gamma)
     inv_n = x.dtype.type(1. / len(x))
     _batch_normalization_backward(
-        x, gamma, gy, mean, inv_std, inv_n, gx, ggamma, gbeta)
+        gamma.size, n_own(x.size, _ELEMENTS), x, gamma, gy, mean, inv_std,
+        inv_n, gx, ggamma, gbeta)
     return gx, ggamma, gbeta
 
 
 def dot(a, b):
     """See ``numpy_kernels.dot``."""
-    y = table_product.dot(a, b)
-    return numpy_kernels.dot(a, b) if y is None else y
+    for product in table_product, sparse_product:
+        y = product.dot(a, b)
+        if y is not None:
+            return y
+    return numpy_kernels.dot(a, b)
 
 
 def sign_matrix(W):

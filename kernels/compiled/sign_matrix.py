@@ -10,30 +10,33 @@ import numpy
 from kernels import numpy_kernels
 from kernels.compiled import table_product, xnor_product
 from kernels.compiled.jit import jit
+from kernels.compiled.parallel import divided
 from kernels.compiled.vector_intrinsics import is_at_least
 from kernels.matrix import Matrix
-from kernels.threads import n_own, run_in_threads
+from kernels.cores import n_own
 
-# Least number of weights for which a thread is woken.
-_WEIGHTS = 1 << 17
+# Least number of weights that a core is given: some 10 us.
+_WEIGHTS = 1 << 16
 
 
+@divided
 @jit
-def _write_bits(x, words):
-    """Writes the bits ``x >= 0`` to words, and returns whether none is NaN.
+def _write_bits(start, stop, x, words, has_nan):
+    """Writes the bits ``x >= 0`` to words; sets has_nan[0] where one is NaN.
 
     The bits beyond the end of a row are 0.
     """
-    n_rows, n = x.shape
-    x = x.reshape(-1)
+    n = x.shape[1]
+    n_rows = stop - start
+    x, words = x[start:stop].reshape(-1), words[start:stop]
     zero, least = x.dtype.type(0), x.dtype.type(-numpy.inf)
     n_numbers = 0
     for i in range(n_rows):
         for k in range(n // 64):
-            start = i * n + 64 * k
-            words[i, k] = is_at_least(x, start, zero)
+            at = i * n + 64 * k
+            words[i, k] = is_at_least(x, at, zero)
             n_numbers += 64 * (
-                is_at_least(x, start, least) == ~numpy.uint64(0))
+                is_at_least(x, at, least) == ~numpy.uint64(0))
         if n % 64:
             word = numpy.uint64(0)
             for j in range(n % 64):
@@ -41,12 +44,15 @@ def _write_bits(x, words):
                 word |= numpy.uint64(value >= zero) << numpy.uint64(j)
                 n_numbers += value == value
             words[i, n // 64] = word
-    return n_numbers == x.size
+    if n_numbers != x.size:
+        has_nan[0] = True
 
 
+@divided
 @jit
-def _write_signs(words, W):
+def _write_signs(start, stop, words, W):
     """Writes +1 or -1 for each bit of rows of words to a matrix."""
+    words, W = words[start:stop], W[start:stop]
     one = W.dtype.type(1)
     for i in range(W.shape[0]):
         for j in range(W.shape[1]):
@@ -73,9 +79,8 @@ class SignMatrix(Matrix):
     def array(self):
         """The matrix of +1 and -1, for products that no kernel covers."""
         array = numpy.empty(self._shape, self._dtype)
-        run_in_threads(
-            lambda rows: _write_signs(self._words[rows], array[rows]),
-            len(array), n_own(array.size, _WEIGHTS))
+        _write_signs(len(array), n_own(array.size, _WEIGHTS), self._words,
+                     array)
         return array
 
     def multiply_transposed(self, x):
@@ -106,8 +111,6 @@ def sign_bits(x):
 
     """
     words = numpy.empty((len(x), -(-x.shape[1] // 64)), numpy.uint64)
-    results = []
-    run_in_threads(
-        lambda rows: results.append(_write_bits(x[rows], words[rows])),
-        len(x), n_own(x.size, _WEIGHTS))
-    return words, all(results)
+    has_nan = numpy.zeros(1, bool)
+    _write_bits(len(x), n_own(x.size, _WEIGHTS), x, words, has_nan)
+    return words, not has_nan[0]

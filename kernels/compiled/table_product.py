@@ -20,11 +20,12 @@ kind. Float32 only.
 import numpy
 
 from kernels.compiled.jit import jit
+from kernels.compiled.parallel import divided
 from kernels.compiled.product_intrinsics import (
     TABLE, TABLE_BITS, TABLE_COLUMNS, TABLE_ROWS, TILE, table_tile)
 from kernels.compiled.vector_intrinsics import or_where
 from kernels.compiled.xnor_product import magnitude_of
-from kernels.threads import n_own, run_in_threads
+from kernels.cores import n_own
 
 # Words of indices whose tables are made at once: with TABLE_ROWS rows they
 # stay in the first-level cache (23 kB with AVX-512, 10 kB with AVX2).
@@ -35,9 +36,9 @@ _WORDS = 6
 _GROUPS = 32 // TABLE_BITS if TABLE_BITS else 0
 _BINARY_ROWS, _TERNARY_ROWS = 30, 18
 
-# Least signs to encode, and lookups, for which a thread is woken: some 50 us.
-_ENCODING = 1 << 17
-_LOOKUPS = 1 << 21
+# Least signs to encode, and lookups, that a core is given: some 10 us.
+_ENCODING = 1 << 15
+_LOOKUPS = 1 << 18
 
 # Factor [i, e]: what entry e of a table takes of the i-th number of a group.
 _ENTRIES, _PLACES = numpy.arange(TABLE), numpy.arange(5)[:, None]
@@ -48,12 +49,14 @@ _TERNARY = numpy.where(
     _PLACES < 3, _ENTRIES // 3 ** _PLACES % 3 - 1, 0).astype(numpy.float32)
 
 
+@divided
 @jit
-def _encode_binary(b, magnitude, words):
+def _encode_binary(start, stop, b, magnitude, words, has_others):
     """Writes signs as indices of table entries, 30 rows as a row of words.
 
-    Returns whether b has no other values than +- the magnitude.
+    Sets has_others[0] where b has other values than +- the magnitude.
     """
+    b, words = b[_BINARY_ROWS * start:_BINARY_ROWS * stop], words[start:stop]
     zero = b.dtype.type(0)
     words[:] = 0
     for i in range(len(b)):
@@ -63,16 +66,18 @@ def _encode_binary(b, magnitude, words):
             words[k, j] |= numpy.uint32(b[i, j] > zero) << place
             n_others += abs(b[i, j]) != magnitude
         if n_others:
-            return False
-    return True
+            has_others[0] = True
+            return
 
 
+@divided
 @jit
-def _encode_ternary(b, magnitude, words):
+def _encode_ternary(start, stop, b, magnitude, words, has_others):
     """Writes signs and zeros as indices, 18 rows as a row of words.
 
-    Returns whether b has no other values than 0 and +- the magnitude.
+    Sets has_others[0] where b has other values than 0 and +- the magnitude.
     """
+    b, words = b[_TERNARY_ROWS * start:_TERNARY_ROWS * stop], words[start:stop]
     zero = b.dtype.type(0)
     words[:] = 0
     for i in range(len(b)):
@@ -86,32 +91,34 @@ def _encode_ternary(b, magnitude, words):
             words[k, j] += digit * weight
             n_others += not (abs(b[i, j]) == magnitude or b[i, j] == zero)
         if n_others:
-            return False
-    return True
+            has_others[0] = True
+            return
 
 
+@divided
 @jit
-def _stack(signs, first, words):
-    """Writes signs in bits as indices, 30 rows from ``first`` on as a row."""
-    words[:] = 0
-    n_words, width = words.shape
-    for k in range(n_words):
-        start = first + k * _BINARY_ROWS
-        for place in range(min(_BINARY_ROWS, len(signs) - start)):
+def _stack(start, stop, signs, words):
+    """Writes signs in bits as indices, 30 rows as a row of words."""
+    words[start:stop] = 0
+    width = words.shape[1]
+    for k in range(start, stop):
+        first = k * _BINARY_ROWS
+        for place in range(min(_BINARY_ROWS, len(signs) - first)):
             bit = numpy.uint32(1 << place)
             for w in range(signs.shape[1]):
-                or_where(signs[start + place, w], words, k * width + 64 * w,
+                or_where(signs[first + place, w], words, k * width + 64 * w,
                          bit)
 
 
+@divided
 @jit
-def _regroup(signs, words):
+def _regroup(start, stop, signs, words):
     """Writes the transpose of signs in bits as indices, 30 columns as a row.
 
     So a word of 64 bits becomes words of 30 bits that lie in a column.
     """
     low = numpy.uint64((1 << _BINARY_ROWS) - 1)
-    for k in range(len(words)):
+    for k in range(start, stop):
         w, place = divmod(k * _BINARY_ROWS, 64)
         for j in range(len(signs)):
             bits = signs[j, w] >> numpy.uint64(place)
@@ -141,26 +148,40 @@ def _make_tables(numbers, start, n_groups, span, digits, tables):
             at += TABLE
 
 
+@divided
 @jit
-def _multiply(a, words, span, digits, y):
-    """Writes the product of numbers and signs given as indices to y."""
+def _multiply(start, stop, a, is_transposed, words, span, digits, y):
+    """Writes the product of numbers and signs given as indices to y.
+
+    For those blocks of TABLE_ROWS rows. The numbers are a or its transpose.
+    """
     n_rows, n_columns = y.shape
-    n = a.shape[1]
+    n = len(a) if is_transposed else a.shape[1]
     width = words.shape[1]
     # Rows of zeros beyond the last one, and zeros beyond its end: a group has
     # 5 numbers, of which the digits may count 3.
     numbers = numpy.zeros((TABLE_ROWS, n + len(digits)), numpy.float32)
     tables = numpy.empty(_WORDS * _GROUPS * TABLE_ROWS * TABLE, numpy.float32)
     sums = numpy.empty(TABLE_ROWS * width, numpy.float32)
-    for first in range(0, n_rows, TABLE_ROWS):
+    for first in range(TABLE_ROWS * start, min(TABLE_ROWS * stop, n_rows),
+                       TABLE_ROWS):
         n_left = min(TABLE_ROWS, n_rows - first)
         numbers[n_left:] = 0
-        numbers[:n_left, :n] = a[first:first + n_left]
+        # Two loops, not an assignment of slices: to check their shapes costs
+        # Numba two seconds of compiling.
+        if is_transposed:
+            for k in range(n):
+                for r in range(n_left):
+                    numbers[r, k] = a[k, first + r]
+        else:
+            for r in range(n_left):
+                for k in range(n):
+                    numbers[r, k] = a[first + r, k]
         sums[:] = 0
         for word in range(0, len(words), _WORDS):
-            start = word * _GROUPS * span
-            n_groups = min(_WORDS * _GROUPS, (n - start + span - 1) // span)
-            _make_tables(numbers, start, n_groups, span, digits, tables)
+            at = word * _GROUPS * span
+            n_groups = min(_WORDS * _GROUPS, (n - at + span - 1) // span)
+            _make_tables(numbers, at, n_groups, span, digits, tables)
             for j in range(0, width, TABLE_COLUMNS):
                 table_tile(tables, words, word * width + j, width, n_groups,
                            sums, j, width)
@@ -185,28 +206,21 @@ def _empty_words(n, n_columns, rows):
 def _run(a, words, span, digits, n_columns):
     """Returns the product of numbers and signs given as indices."""
     y = numpy.empty((len(a), n_columns), numpy.float32)
-
-    def multiply(blocks):
-        rows = slice(blocks.start * TABLE_ROWS, blocks.stop * TABLE_ROWS)
-        _multiply(numpy.ascontiguousarray(a[rows]), words, span, digits,
-                  y[rows])
-
-    run_in_threads(multiply, -(-len(a) // TABLE_ROWS),
-                   n_own(len(a) * words.size * _GROUPS, _LOOKUPS))
+    is_transposed = a.T.flags.c_contiguous
+    _multiply(-(-len(a) // TABLE_ROWS),
+              n_own(len(a) * words.size * _GROUPS, _LOOKUPS),
+              a.T if is_transposed else numpy.ascontiguousarray(a),
+              is_transposed, words, span, digits, y)
     return y
 
 
 def _encode(b, magnitude, kernel, rows):
     """Returns signs as words of indices, or None where b has other values."""
     words = _empty_words(*b.shape, rows)
-    results = []
-
-    def encode_part(part):
-        results.append(kernel(b[rows * part.start:rows * part.stop],
-                              magnitude, words[part]))
-
-    run_in_threads(encode_part, len(words), n_own(b.size, _ENCODING))
-    return words if all(results) else None
+    has_others = numpy.zeros(1, bool)
+    kernel(len(words), n_own(b.size, _ENCODING), b, magnitude, words,
+           has_others)
+    return None if has_others[0] else words
 
 
 def dot(a, b):
@@ -254,9 +268,7 @@ def dot_signs(a, signs, n_columns):
     if not _is_covered(a, n_columns):
         return None
     words = _empty_words(len(signs), 64 * signs.shape[1], _BINARY_ROWS)
-    run_in_threads(
-        lambda part: _stack(signs, part.start * _BINARY_ROWS, words[part]),
-        len(words), n_own(64 * signs.size, _ENCODING))
+    _stack(len(words), n_own(64 * signs.size, _ENCODING), signs, words)
     return _run(a, words, TABLE_BITS, _BINARY, n_columns)
 
 
@@ -275,5 +287,5 @@ def dot_signs_transposed(a, signs):
     if not _is_covered(a, len(signs)):
         return None
     words = _empty_words(a.shape[1], len(signs), _BINARY_ROWS)
-    _regroup(signs, words)
+    _regroup(len(words), n_own(64 * signs.size, _ENCODING), signs, words)
     return _run(a, words, TABLE_BITS, _BINARY, len(signs))

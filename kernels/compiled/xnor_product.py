@@ -8,14 +8,15 @@ well and whose weights lie in tiles, has products of its own: see
 import numpy
 
 from kernels.compiled.jit import jit
+from kernels.compiled.parallel import divided
 from kernels.compiled.product_intrinsics import (
     ROWS, masked_xnor_tile_row, masked_xnor_tile_rows)
 from kernels.compiled.vector_intrinsics import (
     has_magnitude, is_at_least, popcount)
-from kernels.threads import n_own, run_in_threads
+from kernels.cores import n_own
 
-# Least number of weights for which a thread is woken.
-_WEIGHTS = 1 << 17
+# Least number of weights that a core is given: some 10 us at 100 rows.
+_WEIGHTS = 1 << 14
 
 
 @jit
@@ -45,14 +46,16 @@ def _ternary_bits(x, start, n, magnitude):
     return word, mask, is_covered
 
 
+@divided
 @jit
-def _ternary_dot(x, W, magnitude, y):
-    """Writes ``x W^T`` to y, or returns False where x has other values.
+def _ternary_dot(start, stop, x, W, magnitude, y, has_others):
+    """Writes ``x W^T`` to y, for those tiles of 64 units.
 
-    The values of x have to be 0 or +- the magnitude, W are signs in bits.
+    W are signs in bits. The values of x have to be 0 or +- the magnitude: if
+    there are others, has_others[0] is set.
     """
     n_rows, n_in = x.shape
-    n_out, n_words = W.shape
+    n_words = W.shape[1]
     x = x.reshape(-1)
     words = numpy.empty((n_rows, n_words), numpy.uint64)
     masks = numpy.empty((n_rows, n_words), numpy.uint64)
@@ -62,13 +65,14 @@ def _ternary_dot(x, W, magnitude, y):
             words[i, k], masks[i, k], is_covered = _ternary_bits(
                 x, i * n_in + 64 * k, min(64, n_in - 64 * k), magnitude)
             if not is_covered:
-                return False
+                has_others[0] = True
+                return
             n_active[i] += numpy.int64(popcount(masks[i, k]))
     # Tiles of the weights one after the other; see numpy_bits.tile_weights.
     tile = numpy.zeros((n_words, 64), numpy.uint64)
     dots = numpy.empty(ROWS * 64, numpy.int64)
-    for first in range(0, n_out, 64):
-        n_units = min(64, n_out - first)
+    for first in range(64 * start, min(64 * stop, len(W)), 64):
+        n_units = min(64, len(W) - first)
         for u in range(n_units):
             for k in range(n_words):
                 tile[k, u] = W[first + u, k]
@@ -86,7 +90,6 @@ def _ternary_dot(x, W, magnitude, y):
                     y[i + r, first + u] = magnitude * x.dtype.type(
                         n_active[i + r] + dots[64 * r + u])
             i += n
-    return True
 
 
 def magnitude_of(matrix):
@@ -125,11 +128,7 @@ def dot_transposed(x, W):
     if magnitude is None:
         return None
     y = numpy.empty((len(x), len(W)), x.dtype)
-    are_ternary = []
-
-    def multiply(tiles):
-        units = slice(64 * tiles.start, min(64 * tiles.stop, len(W)))
-        are_ternary.append(_ternary_dot(x, W[units], magnitude, y[:, units]))
-
-    run_in_threads(multiply, -(-len(W) // 64), n_own(64 * W.size, _WEIGHTS))
-    return y if all(are_ternary) else None
+    has_others = numpy.zeros(1, bool)
+    _ternary_dot(-(-len(W) // 64), n_own(64 * W.size, _WEIGHTS), x, W,
+                 magnitude, y, has_others)
+    return None if has_others[0] else y
