@@ -207,8 +207,9 @@ def _shift_adamax(start, stop, param, grad, m, v, step, beta1_c, beta2,
         param[i] = lower if p < lower else upper if p > upper else p
 
 
-# Least number of values that a core is given: some 10 us.
-_ELEMENTS = 1 << 15
+# Least number of values that a core is given: some 30 us. It has to get them
+# from the cache of the core that made them.
+_ELEMENTS = 1 << 18
 
 
 def _elementwise(kernel, *args):

@@ -26,12 +26,12 @@ _WORK = 1 << 20
 
 
 @jit
-def _list_pixels(x, first, background, places, values, ends):
-    """Lists what is not the background in ``ends.size`` columns of x."""
+def _list_pixels(x, background, places, values, ends):
+    """Lists what is not the background in each column of x."""
     e = 0
     for j in range(ends.size):
         for i in range(len(x)):
-            value = x[i, first + j] - background
+            value = x[i, j] - background
             places[e] = i
             values[e] = value
             e += value != 0
@@ -41,33 +41,31 @@ def _list_pixels(x, first, background, places, values, ends):
 @divided
 @jit
 def _multiply(start, stop, gy, x, background, total, y):
-    """Writes ``gy^T x`` to y, for those blocks of columns of x.
+    """Writes ``gy^T x`` to y, for those tiles of units.
 
     ``total`` is ``background sum_i gy_i``.
     """
     n_units, n_pixels = y.shape
     flat = y.reshape(-1)
-    first = start * _PIXELS
-    n = min(stop * _PIXELS, n_pixels) - first
-    places = numpy.empty(n * _IMAGES + 1, numpy.int64)
-    values = numpy.empty(n * _IMAGES + 1, x.dtype)
-    ends = numpy.empty(n, numpy.int64)
+    places = numpy.empty(n_pixels * _IMAGES + 1, numpy.int64)
+    values = numpy.empty(n_pixels * _IMAGES + 1, x.dtype)
+    ends = numpy.empty(n_pixels, numpy.int64)
     rows = numpy.zeros((_IMAGES, TILE), x.dtype)
     sums = numpy.zeros((_PIXELS, TILE), x.dtype)
     columns = numpy.empty((TILE, _PIXELS), x.dtype)
     for image in range(0, len(x), _IMAGES):
         n_images = min(_IMAGES, len(x) - image)
-        _list_pixels(x[image:image + n_images], first, background, places,
-                     values, ends)
-        for unit in range(0, n_units, TILE):
+        _list_pixels(x[image:image + n_images], background, places, values,
+                     ends)
+        for unit in range(start * TILE, min(stop * TILE, n_units), TILE):
             n_tile = min(TILE, n_units - unit)
             for i in range(n_images):
                 for u in range(n_tile):
                     rows[i, u] = gy[image + i, unit + u]
             e = 0
-            for block in range(0, n, _PIXELS):
-                n_block = min(_PIXELS, n - block)
-                at = unit * n_pixels + first + block
+            for block in range(0, n_pixels, _PIXELS):
+                n_block = min(_PIXELS, n_pixels - block)
+                at = unit * n_pixels + block
                 for j in range(n_block):
                     for u in range(n_tile):
                         # What there was before these images.
@@ -104,6 +102,6 @@ def dot(a, b):
     if numpy.count_nonzero(b == background) < _SHARE * b.size:
         return None
     y = numpy.empty((len(a), b.shape[1]), b.dtype)
-    _multiply(-(-b.shape[1] // _PIXELS), n_own(a.size * b.shape[1], _WORK),
+    _multiply(-(-len(a) // TILE), n_own(a.size * b.shape[1], _WORK),
               a.T, b, background, background * a.sum(axis=1), y)
     return y
