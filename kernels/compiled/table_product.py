@@ -37,7 +37,7 @@ _GROUPS = 32 // TABLE_BITS if TABLE_BITS else 0
 _BINARY_ROWS, _TERNARY_ROWS = 30, 18
 
 # Least signs to encode, and lookups, that a core is given: some 10 us.
-_ENCODING = 1 << 15
+_ENCODING = 1 << 18
 _LOOKUPS = 1 << 18
 
 # Factor [i, e]: what entry e of a table takes of the i-th number of a group.

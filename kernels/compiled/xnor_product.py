@@ -46,28 +46,30 @@ def _ternary_bits(x, start, n, magnitude):
     return word, mask, is_covered
 
 
-@divided
 @jit
-def _ternary_dot(start, stop, x, W, magnitude, y, has_others):
-    """Writes ``x W^T`` to y, for those tiles of 64 units.
+def _pack(x, magnitude, words, masks, n_active):
+    """Writes values as bits, and the number of those that are not 0.
 
-    W are signs in bits. The values of x have to be 0 or +- the magnitude: if
-    there are others, has_others[0] is set.
+    Returns whether the values of x are 0 or +- the magnitude.
     """
     n_rows, n_in = x.shape
-    n_words = W.shape[1]
     x = x.reshape(-1)
-    words = numpy.empty((n_rows, n_words), numpy.uint64)
-    masks = numpy.empty((n_rows, n_words), numpy.uint64)
-    n_active = numpy.zeros(n_rows, numpy.int64)
     for i in range(n_rows):
-        for k in range(n_words):
+        n_active[i] = 0
+        for k in range(words.shape[1]):
             words[i, k], masks[i, k], is_covered = _ternary_bits(
                 x, i * n_in + 64 * k, min(64, n_in - 64 * k), magnitude)
             if not is_covered:
-                has_others[0] = True
-                return
+                return False
             n_active[i] += numpy.int64(popcount(masks[i, k]))
+    return True
+
+
+@divided
+@jit
+def _multiply(start, stop, words, masks, n_active, W, magnitude, y):
+    """Writes ``x W^T`` to y, for those tiles of 64 units, all in bits."""
+    n_rows, n_words = words.shape
     # Tiles of the weights one after the other; see numpy_bits.tile_weights.
     tile = numpy.zeros((n_words, 64), numpy.uint64)
     dots = numpy.empty(ROWS * 64, numpy.int64)
@@ -87,7 +89,7 @@ def _ternary_dot(start, stop, x, W, magnitude, y, has_others):
                                      n_words, 0, dots)
             for r in range(n):
                 for u in range(n_units):
-                    y[i + r, first + u] = magnitude * x.dtype.type(
+                    y[i + r, first + u] = magnitude * y.dtype.type(
                         n_active[i + r] + dots[64 * r + u])
             i += n
 
@@ -127,8 +129,12 @@ def dot_transposed(x, W):
     magnitude = magnitude_of(x)
     if magnitude is None:
         return None
+    # On one core: the bits are less to hand over than the values.
+    words, masks = numpy.empty((2, len(x), W.shape[1]), numpy.uint64)
+    n_active = numpy.empty(len(x), numpy.int64)
+    if not _pack(x, magnitude, words, masks, n_active):
+        return None
     y = numpy.empty((len(x), len(W)), x.dtype)
-    has_others = numpy.zeros(1, bool)
-    _ternary_dot(-(-len(W) // 64), n_own(64 * W.size, _WEIGHTS), x, W,
-                 magnitude, y, has_others)
-    return None if has_others[0] else y
+    _multiply(-(-len(W) // 64), n_own(64 * W.size, _WEIGHTS), words, masks,
+              n_active, W, magnitude, y)
+    return y
