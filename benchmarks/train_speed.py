@@ -24,13 +24,16 @@ if __name__ == '__main__':
 
 import numpy
 
-from benchmarks import machine, variants
+from benchmarks import kernel_times, machine, variants
 from benchmarks.arguments import output_file
 from benchmarks.variants import VARIANTS
 from system.command_line import ArgumentParser, integer, number
 from training.array_dataset import get_mnist
 
 TOLERANCE = 1e-5
+
+# Steps whose kernels are measured.
+PROFILED_STEPS = 200
 
 # The step of a larger network is compared at this size.
 CHECKED_UNITS, CHECKED_LAYERS = 1000, 2
@@ -74,6 +77,14 @@ def work(args):
         loss, gradients = variant.gradients(x, t, parameters)
         numpy.savez(path, loss=loss, **gradients)
 
+    def profile(n_updates):
+        with kernel_times.measured() as seconds:
+            start = time.perf_counter()
+            variant.train(n_updates)
+            taken = time.perf_counter() - start
+        return taken / n_updates, {
+            name: s / n_updates for name, s in seconds.items()}
+
     def warm_up(_):
         variant.train(40)  # until the cores are chosen
         variant.evaluate()
@@ -83,7 +94,7 @@ def work(args):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     commands = {'epoch': epoch, 'step': step, 'warm_up': warm_up,
-                'peak': peak}
+                'peak': peak, 'profile': profile}
     with variant.context() as variant.cores:
         for line in sys.stdin:
             command, argument = json.loads(line)
@@ -91,16 +102,29 @@ def work(args):
 
 
 class Worker:
-    """A process that runs one variant when it is told to."""
+    """A process that runs one variant when it is told to.
 
-    def __init__(self, name, args):
+    Args:
+        name (str): Name of the variant.
+        n_cores (str): ``'all'`` or ``'one'``.
+        args (argparse.Namespace): Arguments of the program.
+
+    """
+
+    def __init__(self, name, n_cores, args):
         self.name = name
+        self.title = VARIANTS[name].title + ', one core' * (n_cores == 'one')
+
+        def use_one_core():
+            os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
+
         self.process = subprocess.Popen(
             [sys.executable, os.path.abspath(__file__), '--worker',
              '--variants', name, '--unit', str(args.unit),
              '--layers', str(args.layers), '--batchsize', str(args.batchsize),
              '--share', str(args.share)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            preexec_fn=use_one_core if n_cores == 'one' else None)
 
     def __call__(self, command, argument=None):
         try:
@@ -123,12 +147,12 @@ def check(workers):
     """Ends the program unless all binary variants compute the same step."""
     results = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, worker in workers.items():
-            if VARIANTS[name].is_checked:
-                path = os.path.join(folder, f'{name}.npz')
+        path = os.path.join(folder, 'step.npz')
+        for title, worker in workers.items():
+            if VARIANTS[worker.name].is_checked:
                 worker('step', path)
                 with numpy.load(path) as f:
-                    results[name] = dict(f)
+                    results[title] = dict(f)
     reference = next(iter(results), None)
     for name, result in results.items():
         for key, array in result.items():
@@ -139,8 +163,11 @@ def check(workers):
 
 
 def start(args):
-    """Returns a process for each of the variants."""
-    return {name: Worker(name, args) for name in dict.fromkeys(args.variants)}
+    """Returns the processes of the variants by their titles."""
+    workers = [Worker(name, n_cores, args)
+               for name in dict.fromkeys(args.variants)
+               for n_cores in dict.fromkeys(args.cores)]
+    return {worker.title: worker for worker in workers}
 
 
 def measure(args):
@@ -160,9 +187,13 @@ def measure(args):
         for name, worker in workers.items():
             seconds[name].append(worker('epoch'))
     peak = {name: worker('peak') for name, worker in workers.items()}
+    profiles = {title: worker('profile', PROFILED_STEPS)
+                for title, worker in workers.items()
+                if args.profile and worker.name == 'project'}
     for worker in workers.values():
         worker.close()
-    return {'seconds': seconds, 'blas': blas, 'peak': peak}
+    return {'seconds': seconds, 'blas': blas, 'peak': peak,
+            'profiles': profiles}
 
 
 def print_table(args, result):
@@ -172,21 +203,30 @@ def print_table(args, result):
           + ('' if args.share == 1 else f' of {args.share:g} epochs each'))
     print(f'CPU: {machine.description()}')
     for name, blas in result['blas'].items():
-        if name in ('project', 'torch'):
-            print(f'BLAS and threads of {VARIANTS[name].title}: {blas}')
+        if name.startswith((variants.Project.title, variants.Torch.title)):
+            print(f'Libraries and threads of {name}: {blas}')
     print()
-    print(f'{"":36} {"s/epoch":>8} {"min":>7} {"max":>7} '
+    print(f'{"":40} {"s/epoch":>8} {"min":>7} {"max":>7} '
           f'{"project/it":>10} {"peak MB":>8}')
-    ours = result['seconds'].get('project')
     for name, seconds in result['seconds'].items():
-        # The ratio round by round, so that a slow round counts for both.
+        # The ratio round by round, so that a slow round counts for both; to
+        # this project on as many cores.
         ratio = '-'
+        ours = result['seconds'].get(
+            variants.Project.title + ', one core' * name.endswith('one core'))
         if ours:
             ratios = [a / b for a, b in zip(ours, seconds)]
             ratio = f'{statistics.median(ratios):.2f}'
-        print(f'{VARIANTS[name].title:36} {statistics.median(seconds):8.2f} '
+        print(f'{name:40} {statistics.median(seconds):8.2f} '
               f'{min(seconds):7.2f} {max(seconds):7.2f} {ratio:>10} '
               f'{result["peak"][name]:8.0f}')
+    if result['profiles']:
+        names = {title: 'one core' if title.endswith('one core') else 'all'
+                 for title in result['profiles']}
+        kernel_times.print_table(*(
+            {names[title]: profile[k]
+             for title, profile in result['profiles'].items()}
+            for k in (0, 1)))
 
 
 def parse_args():
@@ -204,11 +244,18 @@ def parse_args():
     parser.add_argument('--variants', nargs='+', choices=VARIANTS,
                         default=list(variants.DEFAULT), metavar='NAME',
                         help='some of ' + ', '.join(VARIANTS))
+    parser.add_argument('--cores', nargs='+', choices=['all', 'one'],
+                        default=['all'],
+                        help='on all cores, on one, or both')
+    parser.add_argument('--profile', action='store_true',
+                        help="print the times of this project's kernels")
     parser.add_argument('--save', metavar='FILE', type=output_file,
                         help='write the medians as JSON, for the README')
     parser.add_argument('--worker', action='store_true',
                         help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if 'one' in args.cores and not hasattr(os, 'sched_setaffinity'):
+        parser.error('--cores one needs Linux')
     of_torch = [name for name in args.variants
                 if issubclass(VARIANTS[name], variants.Torch)]
     if of_torch and importlib.util.find_spec('torch') is None:
@@ -226,8 +273,7 @@ def main():
     print_table(args, result)
     if args.save:
         with open(args.save, 'w') as f:
-            json.dump({VARIANTS[name].title:
-                       round(statistics.median(seconds), 3)
+            json.dump({name: round(statistics.median(seconds), 3)
                        for name, seconds in result['seconds'].items()}, f,
                       indent=4)
             f.write('\n')

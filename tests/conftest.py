@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 import kernels
-from kernels import threads
+from kernels import cores
 from tests.helpers import host_cupy
 
 try:
@@ -60,8 +60,9 @@ def kernel_path(request):
 
 @pytest.fixture(params=[1, 2, 3, 8])
 def some_threads(request, monkeypatch):
-    """Makes threads of even the smallest work, on however few cores."""
-    monkeypatch.setattr(threads, 'n_threads', lambda: request.param)
+    """Divides even the smallest work, on however few cores."""
+    monkeypatch.setattr(cores, 'n_parts', lambda work, least: request.param)
+    monkeypatch.setattr(cores, 'products_at_once', lambda: True)
     for name, module in list(sys.modules.items()):
         if name.startswith('kernels.') and hasattr(module, 'n_own'):
             monkeypatch.setattr(

@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import os
 
 import pytest
 
@@ -15,7 +16,7 @@ def table(text):
     header, *rows = text.split('\n\n')[1].splitlines()
     assert header.split() == ['s/epoch', 'min', 'max', 'project/it', 'peak',
                               'MB']
-    return {row[:36].rstrip(): row[36:].split() for row in rows}
+    return {row[:40].rstrip(): row[40:].split() for row in rows}
 
 
 def test_each_variant_has_a_row_with_the_ratio(tmp_path):
@@ -30,6 +31,31 @@ def test_each_variant_has_a_row_with_the_ratio(tmp_path):
         assert all(float(number) > 0 for number in row)
         assert float(row[0]) == pytest.approx(medians[title], abs=.006)
     assert rows['this project'][3] == '1.00'
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'),
+                    reason='needs Linux')
+def test_one_core_and_all_have_rows_and_the_kernels_their_times(tmp_path):
+    out = scripts.output(
+        SCRIPT, '--variants', 'project', 'products', '--cores', 'all', 'one',
+        '--profile', *TINY, cwd=tmp_path)
+    rows = table(out)
+    assert list(rows) == [
+        'this project', 'this project, one core', 'the matrix products alone',
+        'the matrix products alone, one core']
+    assert rows['this project'][3] == rows['this project, one core'][3] == (
+        '1.00')
+    header, *kernels, step = out.split('\n\n')[2].splitlines()
+    assert header.split() == ['milliseconds', 'a', 'step', 'all', 'one',
+                              'core']
+    times = {row[:40].rstrip(): [float(n) for n in row[40:].split()]
+             for row in [*kernels, step]}
+    assert {'adam', 'batch_normalization', 'multiply_transposed 100 x 784',
+            'dot 100 x 100', 'all else: Python'} < set(times)
+    for k in 0, 1:
+        assert all(row[k] > 0 for row in times.values())
+        assert sum(row[k] for row in times.values()) == pytest.approx(
+            2 * times['a step'][k], abs=.01)
 
 
 def test_without_the_project_there_is_no_ratio(tmp_path):

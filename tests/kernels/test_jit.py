@@ -15,7 +15,7 @@ pytestmark = needs_numba
 CODE = '''
 import kernels, numpy
 print(kernels.binarize(numpy.zeros(1, 'f')), end=' ')
-stats = kernels.numba_kernels._binarize.stats
+stats = kernels.numba_kernels._binarize.__wrapped__.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 '''
 COMPILED, LOADED = '[1.] 0 1\n', '[1.] 1 0\n'

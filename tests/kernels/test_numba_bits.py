@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from kernels import threads
 from tests.helpers import ROOT, needs_numba, numba_kernels
 from tests.helpers.packed_products import Case
 
@@ -15,8 +14,7 @@ pytestmark = needs_numba
 @pytest.mark.parametrize('n', [1, 2, 3])
 def test_products_are_exact_for_any_number_of_threads(n, monkeypatch):
     from kernels.compiled import numba_bits
-    for module in threads, numba_bits:
-        monkeypatch.setattr(module, 'n_threads', lambda: n)
+    monkeypatch.setattr(numba_bits, 'n_threads', lambda: n)
     monkeypatch.setattr(numba_bits, '_WORK', 1)
     Case(10, 100, 70, 0).check(numba_kernels)
 

@@ -1,40 +1,14 @@
 import os
 import subprocess
 import sys
+import threading
 
 import numpy
 import pytest
-import threadpoolctl
 
 import kernels
 from kernels import numpy_kernels, threads
 from tests.helpers import ROOT
-
-
-def blas_threads():
-    blas = threadpoolctl.ThreadpoolController().select(user_api='blas')
-    return [info['num_threads'] for info in blas.info()]
-
-
-def test_blas_has_one_thread_inside_own_cores_and_its_own_after():
-    before = blas_threads()
-    assert before
-    with kernels.own_cores():
-        assert set(blas_threads()) == {1}
-        assert threads.n_own(10 ** 9, 1) == max(before)
-        with kernels.own_cores():
-            assert threads.n_own(10 ** 9, 1) == max(before)
-        assert threads.n_own(10 ** 9, 1) == max(before)
-    assert blas_threads() == before
-    assert threads.n_own(10 ** 9, 1) == 1
-
-
-def test_an_error_inside_own_cores_gives_blas_its_threads_back():
-    before = blas_threads()
-    with pytest.raises(ZeroDivisionError), kernels.own_cores():
-        raise ZeroDivisionError
-    assert blas_threads() == before
-    assert threads.n_own(10 ** 9, 1) == 1
 
 
 @pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
@@ -77,33 +51,24 @@ def test_kernels_give_the_same_bits_for_any_number_of_threads(
         numpy.testing.assert_array_equal(a, b)
 
 
-def test_a_thread_that_divides_its_own_work_does_not_wait_for_itself(
-        some_threads):
-    taken = []
-
-    def divide(part):
-        threads.run_in_threads(taken.append, part.stop - part.start, 8)
-
-    threads.run_in_threads(divide, 16, 8)
-    assert sum(part.stop - part.start for part in taken) == 16
-
-
-@pytest.mark.parametrize('n_rows', [0, 1, 2, 5, 100])
-@pytest.mark.parametrize('n', [0, 1, 2, 3, 8])
-def test_each_row_is_given_to_one_thread(n_rows, n, monkeypatch):
-    monkeypatch.setattr(threads, 'n_threads', lambda: 4)
-    taken = numpy.zeros(n_rows, int)
+@pytest.mark.parametrize(('n', 'n_parts'), [
+    (2, 2), (5, 2), (5, 3), (100, 8), (8, 8)])
+def test_each_row_is_given_to_one_thread(n, n_parts):
+    taken = numpy.zeros(n, int)
 
     def take(part):
         taken[part] += 1
 
-    threads.run_in_threads(take, n_rows, n)
+    threads.run_in_threads(take, n, n_parts)
     assert (taken == 1).all()
 
 
-def test_an_error_in_a_thread_is_raised_to_the_caller(monkeypatch):
-    monkeypatch.setattr(threads, 'n_threads', lambda: 2)
+def test_the_parts_are_computed_at_once():
+    barrier = threading.Barrier(2, timeout=60)
+    threads.run_in_threads(lambda _: barrier.wait(), 2, 2)
 
+
+def test_an_error_in_a_thread_is_raised_to_the_caller():
     def fail(part):
         if part.start:
             raise ValueError('in a thread')
@@ -112,19 +77,12 @@ def test_an_error_in_a_thread_is_raised_to_the_caller(monkeypatch):
         threads.run_in_threads(fail, 10, 2)
 
 
-@pytest.mark.skipif(not hasattr(os, 'sched_getaffinity'),
-                    reason='needs Linux')
-def test_threads_are_as_many_as_the_cores_that_are_allowed():
-    assert threads.n_threads() == len(os.sched_getaffinity(0))
-
-
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 def test_threads_work_in_a_forked_process():
     code = '''
 import os, warnings
 warnings.simplefilter('ignore')
 from kernels import threads
-threads.n_threads = lambda: 2
 done = []
 threads.run_in_threads(done.append, 4, 2)
 pid = os.fork()
