@@ -13,7 +13,7 @@ def test_each_product_of_each_size_has_a_row(tmp_path):
                       'times as fast']
     products = ['forward, `x W^T`', 'forward of pixels',
                 'gradient of x, `gy W`', 'gradient of W, `gy^T x`',
-                'the same after dropout']
+                'the same after dropout', 'the same of pixels']
     assert [row[:2] for row in rows] == [
         [units, product] for units in ('500', '600') for product in products]
     for _, _, *times, ratio in rows:
