@@ -181,6 +181,8 @@ def measure(args):
         for worker in workers.values():
             worker.close()
         workers = start(args)
+    for worker in workers.values():
+        worker('peak')  # All have started when the first one begins.
     blas = {name: worker('warm_up') for name, worker in workers.items()}
     seconds = {name: [] for name in workers}
     for _ in range(args.rounds):
