@@ -1,4 +1,4 @@
-"""Times of the kernels in a training step; see ``train_speed.py --profile``."""
+"""Times of the kernels in a training step, for ``train_speed.py``."""
 import collections
 import contextlib
 import functools

@@ -14,7 +14,9 @@ from experiments.plan import EXPERIMENTS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOGS = ROOT / 'experiments' / 'logs'
-MEASURED = ROOT / 'benchmarks' / 'measured'
+# A folder for each processor; the pictures are of one.
+PROCESSORS = ROOT / 'benchmarks' / 'measured'
+MEASURED = PROCESSORS / 'amd-epyc'
 COLUMNS = ['main/loss', 'validation/main/loss', 'main/accuracy',
            'validation/main/accuracy']
 

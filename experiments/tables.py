@@ -6,8 +6,8 @@ import statistics
 
 from experiments import student
 from experiments.runs import (
-    COLUMNS, LOGS, MEASURED, PAPER, best, deviations, error, p_value,
-    read_json, read_log, read_published, read_runs, values)
+    COLUMNS, LOGS, MEASURED, PAPER, PROCESSORS, best, deviations, error,
+    p_value, read_json, read_log, read_published, read_runs, values)
 
 # Quantizers of weights and activations by the files' names.
 BITS = {'binarized': ('binary', 'binary'),
@@ -220,6 +220,22 @@ def speeds():
     return markdown(['', 'this project', 'PyTorch', 'Chainer', 'NumPy'], rows)
 
 
+def processors():
+    """Returns the table of seconds per epoch on each processor."""
+    rows = []
+    for path in sorted(PROCESSORS.glob('*/train_speed.json')):
+        seconds = read_json(path)
+        for title, name in (
+                ('this project', 'this project'),
+                ('PyTorch, compiled', 'PyTorch, compiled, fused Adam'),
+                ('the matrix products alone', 'the matrix products alone')):
+            one, every = seconds[f'{name}, one core'], seconds[name]
+            rows.append([path.parent.name, title, f'{one:.2f}',
+                         f'{every:.2f}', f'{one / every:.2f}'])
+    return markdown(
+        ['processor', '', 'one core', 'all cores', 'gain'], rows)
+
+
 def exports():
     """Returns the table of the formats of --export."""
     rows = []
@@ -241,6 +257,7 @@ def exports():
 TABLES = {
     'results': results,
     'speeds': speeds,
+    'processors': processors,
     'binarized': lambda: last_epoch('binarized'),
     'original': lambda: against('original', 'original'),
     'bits': bits,

@@ -93,14 +93,6 @@ def own_cores(say=None):
         ~kernels.cores.Cores: Whose ``adapt()`` is to be called after each
         iteration.
 
-    .. admonition:: Example
-
-        >>> import kernels
-        >>> with kernels.own_cores() as cores:
-        ...     for _ in range(3):
-        ...         pass  # an iteration of a training
-        ...         cores.adapt()
-
     """
     with contextlib.ExitStack() as stack:
         if say and _cpu_kernels is not numpy_kernels:

@@ -1,4 +1,4 @@
-"""Threads for matrix products of NumPy, which release Python's lock."""
+"""Threads for what releases Python's lock, and sleep until there is work."""
 import concurrent.futures
 import os
 
@@ -30,7 +30,7 @@ def run_in_threads(function, n, n_parts):
     slices = parts(n, n_parts)
     if _executor is None:
         _executor = concurrent.futures.ThreadPoolExecutor(
-            max(1, n_threads() - 1), 'products')
+            max(1, n_threads() - 1), 'kernels')
     others = [_executor.submit(function, part) for part in slices[1:]]
     try:
         function(slices[0])

@@ -1,20 +1,23 @@
 """The arithmetic of a packed net, compiled by Numba.
 
-The results are those of ``numpy_bits``. The rows are divided among cores, see
-``parallel``.
+The results are those of ``numpy_bits``. The rows are divided among threads of
+Python, which sleep when they have nothing to do, and not by ``parallel``: a
+prediction takes no core from anybody, and all cores after a fork as well.
 """
+import collections
+
 import numpy
 
 from kernels import numpy_bits
 from kernels.compiled.jit import is_covered, jit
-from kernels.compiled.parallel import divided
 from kernels.compiled.product_intrinsics import (
     OCTET_TILE, ROWS, bitplane_tile, xnor_tile_row, xnor_tile_rows)
 from kernels.compiled.sign_matrix import sign_bits
 from kernels.compiled.vector_intrinsics import which_reach
+from kernels.cores import n_threads
 from kernels.numpy_bits import (  # noqa: F401
     tile_pixel_weights, tile_weights, unpack_signs)
-from kernels.cores import n_threads
+from kernels.threads import run_in_threads
 
 # Rows whose words, and images whose octets, stay in the second-level cache
 # while all tiles pass by.
@@ -24,8 +27,11 @@ _IMAGES = 64
 # Groups of 8 pixels that bitplane_tile takes at once.
 _CHUNK = 31
 
-# Least work that a core is given, in popcounts of a word: some 50 us.
+# Work for which a thread is woken, in popcounts of a word: some 50 us.
 _WORK = 1 << 20
+
+# Blocks of rows for each thread, if there are enough rows.
+_BLOCKS = 8
 
 
 @jit
@@ -39,14 +45,13 @@ def _padded(thresholds, n, dtype):
     return padded
 
 
-@divided
 @jit
-def _xnor_dot(first_row, last_row, a, tiles, n_in, y):
-    n_words = a.shape[1]
+def _xnor_dot(a, tiles, n_in, y):
+    n_rows, n_words = a.shape
     n_out = y.shape[1]
     dots = numpy.empty(ROWS * 64, numpy.int64)
-    for start in range(first_row, last_row, _BLOCK):
-        stop = min(start + _BLOCK, last_row)
+    for start in range(0, n_rows, _BLOCK):
+        stop = min(start + _BLOCK, n_rows)
         for t in range(tiles.shape[0]):
             n_units = min(64, n_out - 64 * t)
             i = start
@@ -64,14 +69,13 @@ def _xnor_dot(first_row, last_row, a, tiles, n_in, y):
                 i += n
 
 
-@divided
 @jit
-def _xnor_sign(first_row, last_row, a, tiles, n_in, thresholds, falling, y):
-    n_words = a.shape[1]
+def _xnor_sign(a, tiles, n_in, thresholds, falling, y):
+    n_rows, n_words = a.shape
     thresholds = _padded(thresholds, 64 * falling.size, numpy.int64)
     dots = numpy.empty(ROWS * 64, numpy.int64)
-    for start in range(first_row, last_row, _BLOCK):
-        stop = min(start + _BLOCK, last_row)
+    for start in range(0, n_rows, _BLOCK):
+        stop = min(start + _BLOCK, n_rows)
         for t in range(tiles.shape[0]):
             i = start
             while i < stop:
@@ -180,27 +184,42 @@ def _bitplane_rows(runs, order, tiles, y, signs, thresholds, falling):
                                     64 * (first + u)))
 
 
-@divided
 @jit
-def _bitplane_dot(start, stop, runs, order, tiles, y):
-    _bitplane_rows(runs[start:stop], order, tiles, y[start:stop],
-                   numpy.empty((0, 0), numpy.uint64),
+def _bitplane_dot(runs, order, tiles, y):
+    _bitplane_rows(runs, order, tiles, y, numpy.empty((0, 0), numpy.uint64),
                    numpy.empty(0, numpy.int32), numpy.empty(0, numpy.uint64))
 
 
-@divided
 @jit
-def _bitplane_sign(start, stop, runs, order, tiles, thresholds, falling,
-                   signs):
-    _bitplane_rows(runs[start:stop], order, tiles,
-                   numpy.empty((0, 0), numpy.int32), signs[start:stop],
+def _bitplane_sign(runs, order, tiles, thresholds, falling, signs):
+    _bitplane_rows(runs, order, tiles, numpy.empty((0, 0), numpy.int32), signs,
                    _padded(thresholds, 64 * falling.size, numpy.int32),
                    falling)
 
 
 def _run(kernel, x, y, work, *args):
-    """Runs ``kernel(x, *args, y)`` on the rows of x and y, on some cores."""
-    kernel(len(x), min(n_threads(), work // _WORK), x, *args, y)
+    """Runs ``kernel(x, *args, y)`` on the rows of x and y, in threads.
+
+    A thread takes the next block of rows when it is done with one: where
+    another program has taken a core, the other threads take more blocks.
+    """
+    max_threads = min(n_threads(), work // _WORK)
+    if max_threads <= 1:
+        kernel(x, *args, y)
+        return y
+    step = max(_IMAGES, -(-len(x) // (_BLOCKS * max_threads)))
+    blocks = collections.deque(range(0, len(x), step))
+
+    def take_blocks(_):
+        while True:
+            try:
+                start = blocks.popleft()
+            except IndexError:
+                return
+            rows = slice(start, start + step)
+            kernel(x[rows], *args, y[rows])
+
+    run_in_threads(take_blocks, max_threads, max_threads)
     return y
 
 

@@ -80,13 +80,19 @@ else:
 def test_the_pools_of_multiprocessing_may_predict():
     assert run('''
 import multiprocessing
+from data import sets
+from prediction.packed_net import PackedMLP
 from tests.helpers.packed_products import Case
 
 def check(_):
     Case(3, 100, 70, 0).check(numba_kernels)
+    assert (net.predict(images) == classes).all()
     divide()
 
 if __name__ == '__main__':
+    net = PackedMLP.load('models/mnist.npz')
+    images = sets.read().parts[1][0][:5000]
+    classes = net.predict(images)
     divide()
     with multiprocessing.get_context('fork').Pool(2) as pool:
         pool.map(check, range(4))
