@@ -24,7 +24,7 @@ import numpy
 import kernels
 from data import reading, sets
 from layers import summary
-from recipes import build, choices
+from recipes import build, choices, schedule
 from system import command_line, files, interruption, snapshot_file
 from system.command_line import integer
 from system.errors import InputError
@@ -242,7 +242,7 @@ def add_evaluators(trainer, args, device, model, evaluated, world):
 def add_state(trainer, args, settings, image_set, device, model):
     """Adds what decides how the training goes on."""
     settings = {**settings, **image_set.settings}
-    trainer.extend(StepSize(functools.partial(choices.step_size, settings)))
+    trainer.extend(StepSize(functools.partial(schedule.sizes, settings)))
     trainer.extend(divergence.Watch())
     trainer.extend(SignChanges(model.predictor))
     trainer.extend(run_state.RandomState(args.seed, device.xp))
@@ -299,7 +299,7 @@ def start_from(parser, args, trainer, world):
             snapshot = snapshots.load_newest(args.out, trainer, parser.warn)
         if snapshot:
             before = trainer.get_extension('Settings').loaded
-            other_steps = choices.other_steps(vars(args), before)
+            other_steps = schedule.difference(vars(args), before)
             if other_steps and trainer.updater.epoch < args.epoch:
                 parser.warn(other_steps)
         yield snapshot, moved

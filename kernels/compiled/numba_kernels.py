@@ -7,8 +7,9 @@ the compiled code does not cover (float16, arrays that are not contiguous) goes
 to NumPy.
 
 Each kernel is compiled for one thread; large arrays are divided among those of
-``kernels.threads``. The kernels of a packed net are in ``numba_bits``; they
-are imported here, so that one module has all kernels of a backend.
+``kernels.threads``. The kernels of a packed net are in ``numba_bits``, those
+of estimators and Bop in ``numba_study``; they are imported here, so that one
+module has all kernels of a backend.
 """
 import math
 
@@ -20,6 +21,9 @@ from kernels.compiled.jit import is_covered, jit
 from kernels.compiled.numba_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
+from kernels.compiled.numba_study import (  # noqa: F401
+    approx_backward, bop, heaviside, quantize_ternary, quantize_unit,
+    swish_backward, unit_backward)
 from kernels.compiled.sign_matrix import SignMatrix, sign_bits
 from kernels.compiled.vector_intrinsics import nearest_power
 from kernels.matrix import Matrix

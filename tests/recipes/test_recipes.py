@@ -9,7 +9,7 @@ from layers.batch_normalization import BatchNormalization
 from layers.shift_batch_normalization import ShiftBatchNormalization
 from optimizers.fused_adam import FusedAdam
 from optimizers.shift_adamax import ShiftAdaMax
-from recipes import build, choices
+from recipes import build, choices, schedule
 from system.errors import InputError
 
 
@@ -93,9 +93,9 @@ def test_paper_is_the_experiment_in_theano():
     W = net.l1.W.array
     assert W.min() < -.9 < .9 < W.max()
     assert abs(W.mean()) < .1
-    assert choices.step_size(chosen, 0) == .003
-    assert choices.step_size(chosen, 500) == pytest.approx(3e-5)
-    assert choices.step_size(chosen, 1000) == pytest.approx(3e-7)
+    assert schedule.alpha(chosen, 0) == .003
+    assert schedule.alpha(chosen, 500) == pytest.approx(3e-5)
+    assert schedule.alpha(chosen, 1000) == pytest.approx(3e-7)
 
 
 def test_paper_shift_is_the_experiment_in_torch():
@@ -107,7 +107,7 @@ def test_paper_shift_is_the_experiment_in_torch():
     assert str(net.activation_quantizer) == 'stochastic'
     assert str(net.l1.quantizer) == 'binary'
     assert type(build.make_optimizer(chosen, model)) is ShiftAdaMax
-    assert [choices.step_size(chosen, epoch) for epoch in (0, 19, 20, 40)] == [
+    assert [schedule.alpha(chosen, epoch) for epoch in (0, 19, 20, 40)] == [
         2. ** -6, 2. ** -6, 2. ** -7, 2. ** -8]
 
 
