@@ -7,7 +7,7 @@ of a function that the rounded one is taken for.
 """
 import numpy
 
-# Larq's beta of the sign-swish; from the limit on its factor is 0 in any dtype.
+# Larq's beta of the sign-swish; from the limit on its factor is 0.
 SWISH_BETA = 5
 SWISH_LIMIT = 200
 
