@@ -99,8 +99,8 @@ def swish_backward(x, gy):
 def swish_exponential(x):
     """Returns a and e of :func:`swish_backward`, of x's shape and dtype."""
     a = numpy.fmin(numpy.abs(x), x.dtype.type(SWISH_LIMIT))
-    a *= x.dtype.type(SWISH_BETA)
-    return a, numpy.exp(-a)
+    a = numpy.asarray(a * x.dtype.type(SWISH_BETA))
+    return a, numpy.asarray(numpy.exp(-a))
 
 
 def heaviside(x):
@@ -113,7 +113,7 @@ def heaviside(x):
         numpy.ndarray: Steps, of x's shape and dtype.
 
     """
-    y = (x > 0).astype(x.dtype)
+    y = numpy.greater(x, 0, out=numpy.empty_like(x))
     numpy.copyto(y, x, where=numpy.isnan(x))
     return y
 
@@ -130,7 +130,7 @@ def quantize_ternary(x, threshold):
 
     """
     threshold = x.dtype.type(threshold)
-    y = (x > threshold).astype(x.dtype)
+    y = numpy.greater(x, threshold, out=numpy.empty_like(x))
     y -= x < -threshold
     numpy.copyto(y, x, where=numpy.isnan(x))
     return y
@@ -152,7 +152,7 @@ def quantize_unit(x, n):
     """
     one, n = x.dtype.type(1), x.dtype.type(n)
     y = numpy.where(x > 0, numpy.minimum(x, one), x.dtype.type(0))
-    y = numpy.rint(y * n) / n
+    y = numpy.divide(numpy.rint(y * n), n, out=numpy.empty_like(x))
     numpy.copyto(y, x, where=numpy.isnan(x))
     return y
 

@@ -96,13 +96,14 @@ _PAPER_SHIFT = {
     'halve_every': 20,
 }
 
-# The default without latent weights.
+# The default without latent weights; gamma and threshold are those of Bop's
+# paper for CIFAR-10, which has gamma decay as well.
 _BOP = {
     **_BINARIZED,
     'optimizer': 'bop',
-    'gamma': 1e-3,
+    'gamma': 1e-4,
     'final_gamma': 1e-5,
-    'threshold': 1e-6,
+    'threshold': 1e-8,
     'clip': 'none',
 }
 

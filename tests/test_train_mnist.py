@@ -105,7 +105,8 @@ def test_args_json_holds_every_argument(two_epochs):
         **choices.RECIPES['binarized'], 'recipe': 'binarized',
         'batchsize': 500, 'epoch': 2, 'unit': 20, 'gpu': -1, 'out': 'result',
         'resume': None, 'autoload': False, 'frequency': 1, 'seed': 0,
-        'noplot': False, 'summary': False, 'mpi': False,
+        'noplot': False, 'summary': False, 'mpi': False, 'inside': False,
+        'tensorboard': None,
         **dict.fromkeys(['data', *reading.FLAGS]),
         'training_set': mnist.CHECKSUM,
         'images': description.DIGITS.to_json()}

@@ -189,6 +189,15 @@ def test_cupy_equals_numpy(dtype, random):
 
 
 @on_each_backend
+def test_arrays_of_no_dimension_stay_arrays(backend):
+    x = numpy.array(.25, 'f')
+    results = [function(backend, x) for function in ROUND.values()]
+    results += [getattr(backend, name)(x, x) for name in BACKWARD]
+    assert [(type(y), y.shape) for y in results] == [
+        (numpy.ndarray, ())] * 8
+
+
+@on_each_backend
 def test_any_memory_layout_gives_the_same_values(backend, random):
     whole = [random.standard_normal((12, 9)).astype('f') for _ in range(3)]
     for change in (lambda a: a.T, lambda a: a[::2, 1::3], lambda a: a[::-1]):
