@@ -279,8 +279,8 @@ class DoReFa(Quantizer):
     Args:
         bits (int): Number of bits, 1 to 16.
 
-    Reference: S. Zhou et al., "DoReFa-Net", arXiv:1606.06160, equations 5 and
-    11. The rule for its weights is not here.
+    Reference: S. Zhou et al., "DoReFa-Net", arXiv:1606.06160, on activations;
+    the rule for its weights is not here.
 
     """
 

@@ -162,8 +162,8 @@ def check_needs(args):
         command_line.check_gpu(args.gpu)
     if not args.noplot:
         command_line.check_matplotlib('a run without --noplot')
-    if args.tensorboard:
-        tensorboard.check()
+    if args.tensorboard is not None:
+        tensorboard.check(args.tensorboard)
 
 
 def read_data(args):
@@ -267,7 +267,7 @@ def add_reports(trainer, args, evaluated, net):
     if args.inside:
         for look in latent_weights.extensions(net, not args.noplot):
             trainer.extend(look)
-    if args.tensorboard:
+    if args.tensorboard is not None:
         trainer.extend(tensorboard.TensorBoard(args.tensorboard))
     trainer.extend(reports.PrintReport(reports.columns(evaluated)))
     if reports.has_progress_bar():

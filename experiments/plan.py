@@ -27,8 +27,8 @@ def _both(name):
     return f'--weight-quantizer {name} --activation-quantizer {name}'
 
 
-# Of the optimizers that estimators are compared with. Of the shift-based AdaMax
-# alpha is that of the authors' script, halved as often as in print.
+# Of the optimizers that estimators are compared with. The alpha of shift-based
+# AdaMax is that of the authors' script, halved as often as in print.
 OPTIMIZERS = {
     'adam': '',
     'shift': '--optimizer shift-adamax --alpha .015625 --halve-every 10',

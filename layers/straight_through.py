@@ -83,7 +83,7 @@ def straight_through(x, gy, estimator):
         ~chainer.Variable: gx, of x's shape and dtype.
 
     Reference: ``clip`` and ``identity``: Hubara et al., arXiv:1609.07061.
-    ``approx``: Z. Liu et al., "Bi-Real Net", arXiv:1808.00278, section 3.3.
+    ``approx``: Z. Liu et al., "Bi-Real Net", arXiv:1808.00278.
     ``swish``: S. Darabi et al., "Regularized Binary Network Training",
     arXiv:1812.11800, with the beta of Larq. ``unit``: S. Zhou et al.,
     "DoReFa-Net", arXiv:1606.06160.

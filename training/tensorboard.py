@@ -6,8 +6,17 @@ from system.errors import InputError
 from training import latent_weights, priorities
 
 
-def check():
-    """Raises an InputError where there is no tensorboardX that works."""
+def check(folder):
+    """Makes the folder of TensorBoard's files.
+
+    Args:
+        folder (str): The folder, which may be there already.
+
+    Raises:
+        InputError: If it cannot be made, or there is no tensorboardX that
+            works.
+
+    """
     try:
         import tensorboardX  # noqa: F401
     # It may want another NumPy or protobuf, for example.
@@ -15,6 +24,7 @@ def check():
         reason = ('pip install tensorboardX'
                   if getattr(e, 'name', None) == 'tensorboardX' else e)
         raise InputError(f'--tensorboard needs tensorboardX: {reason}') from e
+    make_folder(folder, '--tensorboard')
 
 
 class TensorBoard(extension.Extension):
@@ -41,7 +51,6 @@ class TensorBoard(extension.Extension):
     def initialize(self, trainer):
         from tensorboardX import SummaryWriter
 
-        make_folder(self._folder, '--tensorboard')
         self._writer = SummaryWriter(
             self._folder, purge_step=trainer.updater.epoch + 1)
 
