@@ -2,7 +2,6 @@ import chainer_compat
 import chainer
 import chainer.functions as F
 
-import kernels
 from layers.batch_normalization import BatchNormalization
 from layers.dropout import dropout
 from link_quantized_linear import QuantizedLinear
@@ -18,7 +17,7 @@ class MnistMLP(chainer.Chain):
     qst, ``l3``, ``bn3``. The first layer sees the pixels as they come, the
     last one gives real numbers. In training it reports for each hidden layer
     the share of activations whose gradient the straight-through estimator
-    blocks, as ``blocked1`` and so on.
+    blocks, as ``blocked1`` and so on; see ``Quantizer.count_blocked``.
 
     Args:
         n_in (int or None): Size of an input vector; ``None``: taken from the
@@ -78,8 +77,8 @@ class MnistMLP(chainer.Chain):
         for k, (linear, normalization) in enumerate(hidden, 1):
             x = normalization(linear(x))  # -> (N, n_units)
             if chainer.config.train:
-                blocked = kernels.count_outside(x.array) / x.size
-                chainer.report({f'blocked{k}': blocked}, self)
+                blocked = self.activation_quantizer.count_blocked(x.array)
+                chainer.report({f'blocked{k}': blocked / x.size}, self)
             x = qst(x, self.activation_quantizer)
             if self.relu:
                 x = F.relu(x)

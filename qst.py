@@ -2,8 +2,8 @@ import chainer_compat
 from chainer import function_node
 from chainer.utils import type_check
 
-import kernels
 from layers.quantize_gradient import quantize_gradient
+from layers.straight_through import straight_through
 from quantizers import Binary
 
 _BINARY = Binary()
@@ -26,21 +26,9 @@ class QST(function_node.FunctionNode):
 
     def backward(self, indexes, grad_outputs):
         x, = self.get_retained_inputs()
-        return QSTGrad(x.array).apply(grad_outputs)
-
-
-class QSTGrad(function_node.FunctionNode):
-    """Gradient of :class:`QST`, linear in gy; the mask of x is a constant."""
-
-    def __init__(self, x):
-        self.x = x
-
-    def forward(self, inputs):
-        gy, = inputs
-        return kernels.binarize_backward(self.x, gy),
-
-    def backward(self, indexes, grad_outputs):
-        return QSTGrad(self.x).apply(grad_outputs)
+        gy, = grad_outputs
+        estimator = getattr(self.quantizer, 'estimator', 'clip')
+        return straight_through(x, gy, estimator),
 
 
 def qst(x, quantizer=_BINARY, gradient_quantizer=None):
@@ -57,7 +45,8 @@ def qst(x, quantizer=_BINARY, gradient_quantizer=None):
     .. math:: g_x = g_y 1_{|x| \\le 1}.
 
     0 and -0.0 give +1; +1 and -1 pass the gradient. NaN stays NaN, so that a
-    run that diverges shows it, and blocks the gradient.
+    run that diverges shows it, and blocks the gradient. The quantizer may have
+    another estimator, see :func:`~layers.straight_through.straight_through`.
 
     Args:
         x (:class:`~chainer.Variable` or :ref:`ndarray`): Input of any shape,

@@ -2,35 +2,62 @@
 
 A quantizer is called with an array and returns one of the same shape and
 dtype. Its gradient is straight-through whatever the rule: see
-:func:`~qst.qst` for activations,
+:func:`~qst.qst` for activations, where it has an estimator to choose,
 :func:`~function_quantized_linear.quantized_linear` for weights. In all of them
 NaN stays NaN, so that a run that diverges shows it.
 
 Reference: Hubara et al., arXiv:1609.07061, on deterministic and stochastic
-binarization and on linear and logarithmic quantization.
+binarization and on linear and logarithmic quantization; else with the classes.
 """
 import functools
 import numbers
+import re
 
 import kernels
+
+ESTIMATORS = 'clip', 'identity', 'approx', 'swish'
 
 
 class Quantizer:
     """Base class of the rules.
+
+    Args:
+        estimator (str): What stands for the derivative where the rule is an
+            activation: ``clip``, ``identity``, ``approx`` or ``swish``; see
+            :func:`~layers.straight_through.straight_through`.
 
     Attributes:
         bits (int or None): Bits that a rounded value needs; ``None``: it is a
             float.
         is_binary (bool): Whether all rounded values are +1 or -1.
 
+    Raises:
+        ValueError: If there is no such estimator.
+
     ``str`` of a quantizer is its name on the command line.
     """
 
+    estimator = 'clip'
     bits = None
     is_binary = False
 
+    def __init__(self, estimator='clip'):
+        if estimator not in ESTIMATORS:
+            raise ValueError(f'estimator must be one of '
+                             f'{", ".join(ESTIMATORS)}, got {estimator!r}')
+        self.estimator = estimator
+
     def __call__(self, x):
         raise NotImplementedError
+
+    def count_blocked(self, x):
+        """Returns how many values the estimator blocks the gradient of.
+
+        Those outside of [-1, 1] by ``clip`` and ``approx``, none by
+        ``identity`` and ``swish``, whose factor is small there, not 0.
+        """
+        return (kernels.count_outside(x)
+                if self.estimator in ('clip', 'approx') else 0)
 
     def matrix(self, W):
         """Returns the rounded weights for a linear layer's products.
@@ -117,6 +144,7 @@ class Linear(Quantizer):
 
     Args:
         bits (int): Number of bits, 1 to 16.
+        estimator (str): See :class:`Quantizer`.
 
     .. admonition:: Example
 
@@ -127,7 +155,8 @@ class Linear(Quantizer):
 
     """
 
-    def __init__(self, bits):
+    def __init__(self, bits, estimator='clip'):
+        super().__init__(estimator)
         self.bits = _check_bits(bits, 1, 16)
         self.is_binary = bits == 1
 
@@ -150,6 +179,7 @@ class Log(Quantizer):
 
     Args:
         bits (int or None): Number of bits, 2 to 7. ``None``: no lower end.
+        estimator (str): See :class:`Quantizer`.
 
     .. admonition:: Example
 
@@ -162,7 +192,8 @@ class Log(Quantizer):
 
     """
 
-    def __init__(self, bits=None):
+    def __init__(self, bits=None, estimator='clip'):
+        super().__init__(estimator)
         self.bits = None if bits is None else _check_bits(bits, 2, 7)
         self._n = 0 if bits is None else 2 ** (bits - 1) - 1
 
@@ -195,19 +226,94 @@ class Identity(Quantizer):
         return 'none'
 
 
-NAMES = 'binary, stochastic, ternary, linear:BITS (1 to 16), log, ' \
-    'log:BITS (2 to 7), none'
+class Ternary(Quantizer):
+    """+1 where ``x > threshold``, -1 where ``x < -threshold``, else 0.
+
+    Larq's ``SteTern``. ``ternary`` without a number is ``log:2``: its
+    threshold is 1/2, which itself becomes 1.
+
+    Args:
+        threshold (float): 0 or more, and less than 1; Larq's default is 0.05.
+        estimator (str): See :class:`Quantizer`.
+
+    Reference: F. Li et al., "Ternary Weight Networks", arXiv:1605.04711.
+
+    """
+
+    bits = 2
+
+    def __init__(self, threshold=.05, estimator='clip'):
+        super().__init__(estimator)
+        if not 0 <= threshold < 1:
+            raise ValueError('threshold must be 0 or more, and less than 1, '
+                             f'got {threshold}')
+        self.threshold = float(threshold)
+
+    def __call__(self, x):
+        return kernels.quantize_ternary(x, self.threshold)
+
+    def __str__(self):
+        return f'ternary:{self.threshold!r}'
 
 
-def parse(name):
+class Heaviside(Quantizer):
+    """1 where ``x > 0``, else 0, so of -0.0; Larq's ``SteHeaviside``."""
+
+    bits = 1
+
+    def __call__(self, x):
+        return kernels.heaviside(x)
+
+    def __str__(self):
+        return 'heaviside'
+
+
+class DoReFa(Quantizer):
+    """``2^bits - 1`` uniform steps from 0 to 1, of DoReFa-Net's activations.
+
+    ``y = round(clip(x, 0, 1) n) / n``, ``n = 2^bits - 1``, ties to the even
+    multiple. ``clip`` is the derivative of ``clip(x, 0, 1)`` here, and there
+    is no other estimator: those are of a step at 0. :class:`Linear` has as
+    many values, but on both sides of 0.
+
+    Args:
+        bits (int): Number of bits, 1 to 16.
+
+    Reference: S. Zhou et al., "DoReFa-Net", arXiv:1606.06160, on activations;
+    the rule for its weights is not here.
+
+    """
+
+    estimator = 'unit'
+
+    def __init__(self, bits):
+        self.bits = _check_bits(bits, 1, 16)
+
+    def __call__(self, x):
+        return kernels.quantize_unit(x, 2 ** self.bits - 1)
+
+    def count_blocked(self, x):
+        return x.size - ((x >= 0) & (x <= 1)).sum()
+
+    def __str__(self):
+        return f'dorefa:{self.bits}'
+
+
+NAMES = 'binary, stochastic, heaviside, ternary, ternary:THRESHOLD, ' \
+    'linear:BITS (1 to 16), dorefa:BITS (1 to 16), log, log:BITS (2 to 7), ' \
+    'none'
+
+
+def parse(name, estimator='clip'):
     """Returns the quantizer of a name.
 
     Args:
-        name (str): ``binary``, ``stochastic``, ``linear:4``, ``log``,
-            ``log:4`` or ``none``; or ``ternary``, which is ``log:2``.
+        name (str): One of ``NAMES``; ``ternary`` is ``log:2``.
+        estimator (str): See :class:`Quantizer`.
 
     Raises:
-        ValueError: If there is no such rule, or not with so many bits.
+        ValueError: If there is no such rule, or not with so many bits, or not
+            with this estimator.
 
     .. admonition:: Example
 
@@ -217,13 +323,20 @@ def parse(name):
 
     """
     rule, colon, bits = name.partition(':')
+    if rule == 'dorefa' and estimator != 'clip':
+        raise ValueError(f'{name} has no estimator but clip, got {estimator}')
+    options = {} if rule == 'dorefa' else {'estimator': estimator}
     try:
         if not colon:
             return {'binary': Binary, 'stochastic': Stochastic, 'log': Log,
+                    'heaviside': Heaviside,
                     'ternary': functools.partial(Log, 2),
-                    'none': Identity}[rule]()
-        return {'linear': Linear, 'log': Log}[rule](
-            int(bits) if bits.isdecimal() else bits)
+                    'none': Identity}[rule](**options)
+        if rule == 'ternary' and re.fullmatch(
+                r'[0-9]*\.?[0-9]+(e-[0-9]+)?', bits):
+            return Ternary(float(bits), **options)
+        return {'linear': Linear, 'dorefa': DoReFa, 'log': Log}[rule](
+            int(bits) if bits.isdecimal() else bits, **options)
     except (KeyError, TypeError):
         raise ValueError(f'must be one of {NAMES}, got {name!r}') from None
 

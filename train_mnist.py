@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import functools
 import json
-import shutil
 
 import chainer_compat
 import chainer
@@ -24,13 +23,13 @@ import numpy
 import kernels
 from data import reading, sets
 from layers import summary
-from recipes import build, choices
+from recipes import build, choices, schedule
 from system import command_line, files, interruption, snapshot_file
 from system.command_line import integer
 from system.errors import InputError
 from training import (
-    array_dataset, divergence, priorities, reports, run_folder, run_state,
-    snapshots)
+    array_dataset, divergence, latent_weights, priorities, reports,
+    run_folder, run_state, snapshots, tensorboard)
 from training.array_iterator import ArrayIterator, send_arrays
 from training.processes import join
 from training.sign_changes import SignChanges
@@ -40,9 +39,6 @@ from training.stop_on_signal import StopOnSignal
 # The evaluation's batch: large enough for the matrix products to run at full
 # speed, small enough for their results to stay in the cache.
 EVALUATION_BATCHSIZE = 1000
-
-# Width of the progress bar's longest line.
-PROGRESS_COLUMNS = 72
 
 
 def parse_args(argv=None):
@@ -75,6 +71,10 @@ def parse_args(argv=None):
                         help='seed of the random numbers')
     parser.add_argument('--noplot', action='store_true',
                         help='do not draw the curves')
+    parser.add_argument('--inside', action='store_true',
+                        help='log and draw where the latent weights are')
+    parser.add_argument('--tensorboard', metavar='DIR',
+                        help='folder to write the log to, for TensorBoard')
     parser.add_argument('--summary', action='store_true',
                         help='print a table of the layers and stop')
     reading.add_flags(parser)
@@ -129,7 +129,7 @@ def main(argv=None):
         for extension in world.extensions(model):
             trainer.extend(extension)
         if world.rank == 0:
-            add_reports(trainer, args, evaluated)
+            add_reports(trainer, args, evaluated, model.predictor)
 
         # Run
         with start_from(parser, args, trainer, world) as (snapshot, moved):
@@ -162,6 +162,8 @@ def check_needs(args):
         command_line.check_gpu(args.gpu)
     if not args.noplot:
         command_line.check_matplotlib('a run without --noplot')
+    if args.tensorboard is not None:
+        tensorboard.check(args.tensorboard)
 
 
 def read_data(args):
@@ -242,7 +244,7 @@ def add_evaluators(trainer, args, device, model, evaluated, world):
 def add_state(trainer, args, settings, image_set, device, model):
     """Adds what decides how the training goes on."""
     settings = {**settings, **image_set.settings}
-    trainer.extend(StepSize(functools.partial(choices.step_size, settings)))
+    trainer.extend(StepSize(functools.partial(schedule.sizes, settings)))
     trainer.extend(divergence.Watch())
     trainer.extend(SignChanges(model.predictor))
     trainer.extend(run_state.RandomState(args.seed, device.xp))
@@ -252,7 +254,7 @@ def add_state(trainer, args, settings, image_set, device, model):
         defaults={**choices.RECIPES['binarized'], **image_set.settings}))
 
 
-def add_reports(trainer, args, evaluated):
+def add_reports(trainer, args, evaluated, net):
     """Adds what writes to the folder of the results, and prints."""
     trainer.extend(reports.DumpGraph('main/loss'))
     trainer.extend(snapshots.save, name='snapshot',
@@ -262,15 +264,13 @@ def add_reports(trainer, args, evaluated):
     if not args.noplot:
         for plot in reports.curves(args.layers, evaluated):
             trainer.extend(plot)
-    columns = ['epoch', 'main/loss', 'validation/main/loss', 'main/accuracy',
-               'validation/main/accuracy', 'test/main/accuracy',
-               'elapsed_time']
-    if 'test' not in evaluated:
-        columns.remove('test/main/accuracy')
-    trainer.extend(reports.PrintReport(columns))
-    # Its lines must not be broken: it moves up by their number.
-    if (sys.stdout.isatty()
-            and shutil.get_terminal_size().columns >= PROGRESS_COLUMNS):
+    if args.inside:
+        for look in latent_weights.extensions(net, not args.noplot):
+            trainer.extend(look)
+    if args.tensorboard is not None:
+        trainer.extend(tensorboard.TensorBoard(args.tensorboard))
+    trainer.extend(reports.PrintReport(reports.columns(evaluated)))
+    if reports.has_progress_bar():
         # A trigger without state, so that the snapshots of a run on a terminal
         # and of one in the background are the same.
         trainer.extend(extensions.ProgressBar(), trigger=lambda _: True)
@@ -299,7 +299,7 @@ def start_from(parser, args, trainer, world):
             snapshot = snapshots.load_newest(args.out, trainer, parser.warn)
         if snapshot:
             before = trainer.get_extension('Settings').loaded
-            other_steps = choices.other_steps(vars(args), before)
+            other_steps = schedule.difference(vars(args), before)
             if other_steps and trainer.updater.epoch < args.epoch:
                 parser.warn(other_steps)
         yield snapshot, moved

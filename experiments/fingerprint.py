@@ -22,7 +22,7 @@ from data import mnist
 from experiments import variants
 from experiments.plan import EXPERIMENTS
 from experiments.runs import ROOT
-from recipes import build, choices
+from recipes import build, choices, schedule
 from training import array_dataset
 
 # Images of a batch, units of a layer.
@@ -66,8 +66,9 @@ def compute(arguments):
                     model(x[batch], t[batch])
             else:
                 # As many epochs as there are in the run.
-                optimizer.alpha = choices.step_size(
-                    settings, settings['epoch'] * k // _ITERATIONS)
+                epoch = settings['epoch'] * k // _ITERATIONS
+                for name, value in schedule.sizes(settings, epoch).items():
+                    setattr(optimizer, name, value)
                 optimizer.update(model, x[batch], t[batch])
             losses.append(float(model.loss.array))
     return losses

@@ -61,12 +61,43 @@ def of_one_more(value, sample):
         statistics.stdev(sample) * math.sqrt(1 + 1 / n))
 
 
+def interval(sample, p=.05):
+    """Returns the mean of a sample and half the width of its interval.
+
+    Args:
+        sample (list of float): n values, 2 or more.
+        p (float): Probability that the interval misses the mean of what the
+            sample is drawn from.
+
+    """
+    n = len(sample)
+    half = limit(p, n - 1) * statistics.stdev(sample) / math.sqrt(n)
+    return statistics.mean(sample), half
+
+
+def interval_of_two(one, other, p=.05):
+    """Returns the difference of two samples' means and half its interval.
+
+    Args:
+        one, other (list of float): Samples of one variance.
+        p (float): See :func:`interval`.
+
+    """
+    difference, deviation, df = _of_two(one, other)
+    return difference, limit(p, df) * deviation
+
+
 def of_two_samples(one, other):
     """Returns t of the means of two samples of one variance, and its df."""
+    difference, deviation, df = _of_two(one, other)
+    return difference / deviation, df
+
+
+def _of_two(one, other):
+    """Returns difference, its standard deviation and degrees of freedom."""
     n, m = len(one), len(other)
     df = n + m - 2
     variance = ((n - 1) * statistics.variance(one)
                 + (m - 1) * statistics.variance(other)) / df
-    t = (statistics.mean(one) - statistics.mean(other)) / math.sqrt(
-        variance * (1 / n + 1 / m))
-    return t, df
+    return (statistics.mean(one) - statistics.mean(other),
+            math.sqrt(variance * (1 / n + 1 / m)), df)

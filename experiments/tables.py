@@ -5,9 +5,11 @@
 import statistics
 
 from experiments import student
+from experiments.plan import OPTIMIZERS, estimator_log
 from experiments.runs import (
     COLUMNS, LOGS, MEASURED, PAPER, PROCESSORS, best, deviations, error,
     p_value, read_json, read_log, read_published, read_runs, values)
+from quantizers import ESTIMATORS
 
 # Quantizers of weights and activations by the files' names.
 BITS = {'binarized': ('binary', 'binary'),
@@ -30,6 +32,12 @@ SEARCH = {
     'long_dropout_2_4': '-e 140 --alpha .0003 --final-alpha 3e-6 '
     '--input-dropout .2 --dropout .4',
 }
+
+# The net that estimators are compared with, seeds of a comparison, optimizers.
+SIZES = [784, 1000, 1000, 10]
+ESTIMATOR_SEEDS = 5
+OPTIMIZER_NAMES = {'adam': 'Adam', 'shift': 'shift-based AdaMax',
+                   'bop': 'Bop'}
 
 # Statistics that Fashion-MNIST's test images are evaluated with.
 FASHION = {
@@ -162,6 +170,56 @@ def fashion():
         ['evaluated with', 'runs', 'test accuracy at the last epoch',
          'at the best', 'mean jump from an epoch to the next, from the 10th'],
         rows)
+
+
+def estimators():
+    """Returns the table of estimators and optimizers, and its sentence.
+
+    Test errors have 95 % intervals of their mean, differences from ``clip``
+    under the same optimizer those of two samples of one variance.
+    """
+    rows, outside = [], []
+    for fashion in False, True:
+        for optimizer in OPTIMIZERS:
+            clip = None
+            for estimator in ESTIMATORS:
+                logs = read_runs(estimator_log(optimizer, estimator, fashion))
+                last = [log[-1] for log in logs[:ESTIMATOR_SEEDS]]
+                errors = list(map(error, last))
+                if estimator == 'clip':
+                    clip, difference = errors, ''
+                else:
+                    middle, half = student.interval_of_two(errors, clip)
+                    difference = f'{middle:+.2f} ± {half:.2f} %'
+                    outside.append(abs(middle) > half)
+                rows.append([
+                    'Fashion-MNIST' if fashion else 'MNIST',
+                    OPTIMIZER_NAMES[optimizer], f'`{estimator}`',
+                    str(len(last)),
+                    '{:.2f} ± {:.2f} %'.format(*student.interval(errors)),
+                    difference,
+                    f'{100 * statistics.mean(map(flips, last)):.2f} %',
+                    f'{100 * statistics.mean(map(blocked, last)):.1f} %'])
+    expected = .05 * len(outside)
+    return markdown(
+        ['images', 'optimizer', 'estimator', 'runs', 'test error',
+         'less that of `clip`', 'flips in the last epoch',
+         'blocked gradients'], rows) + (
+        f'\n\nOf {len(outside)} differences from `clip`, {sum(outside)} have '
+        f'a 95 % interval without 0; by chance {expected:.1f} would.')
+
+
+def flips(entry):
+    """Returns the share of all weights that changed sign in an epoch."""
+    counts = [entry[f'main/predictor/sign_changes{k}'] * a * b
+              for k, (a, b) in enumerate(zip(SIZES, SIZES[1:]), 1)]
+    return sum(counts) / sum(a * b for a, b in zip(SIZES, SIZES[1:]))
+
+
+def blocked(entry):
+    """Returns the share of hidden activations with a blocked gradient."""
+    return statistics.mean(entry[f'main/predictor/blocked{k}']
+                           for k in range(1, len(SIZES) - 1))
 
 
 def pythons():

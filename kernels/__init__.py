@@ -36,11 +36,13 @@ KERNELS = (
     # Products
     'dot', 'sign_matrix',
     # Quantization
-    'binarize', 'binarize_backward', 'binarize_stochastic', 'quantize_linear',
-    'quantize_log', 'ap2', 'count_outside',
+    'binarize', 'binarize_stochastic', 'quantize_linear', 'quantize_log',
+    'heaviside', 'quantize_ternary', 'quantize_unit', 'ap2', 'count_outside',
+    # Its gradients
+    'binarize_backward', 'unit_backward', 'approx_backward', 'swish_backward',
     # Layers and optimizers
     'dropout_mask', 'batch_normalization', 'batch_normalization_backward',
-    'adam', 'shift_adamax',
+    'adam', 'shift_adamax', 'bop',
     # A packed net
     'pack_signs', 'unpack_signs', 'tile_weights', 'tile_pixel_weights',
     'xnor_dot', 'xnor_sign', 'bitplane_dot', 'bitplane_sign')

@@ -7,8 +7,9 @@ Sums are taken in another order, so that matrix products and batch
 normalization are equal within rounding. CuPy's float16 has no arithmetic of
 its own but that of float: T(...) rounds, and makes the types agree.
 
-The kernels of a packed net are in ``cupy_bits``; they are imported here, so
-that one module has all kernels of a backend.
+The kernels of a packed net are in ``cupy_bits``, those of estimators and Bop
+in ``cupy_study``; they are imported here, so that one module has all kernels
+of a backend.
 """
 import functools
 
@@ -18,6 +19,9 @@ import numpy
 from kernels.cupy_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
+from kernels.cupy_study import (  # noqa: F401
+    approx_backward, bop, heaviside, quantize_ternary, quantize_unit,
+    swish_backward, unit_backward)
 from kernels.matrix import Matrix
 from kernels.numpy_kernels import dropout_limit, sqrt_half
 

@@ -2,8 +2,9 @@
 
 Every function takes arrays of any float dtype and any memory layout.
 ``numba_kernels`` and ``cupy_kernels`` hold the same functions under the same
-names. The kernels of a packed net are in ``numpy_bits``; they are imported
-here, so that one module has all kernels of a backend.
+names. The kernels of a packed net are in ``numpy_bits``, those of estimators
+and Bop in ``numpy_study``; they are imported here, so that one module has all
+kernels of a backend.
 """
 import numpy
 
@@ -12,6 +13,9 @@ from kernels.matrix import Matrix
 from kernels.numpy_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
+from kernels.numpy_study import (  # noqa: F401
+    approx_backward, binarize_backward, bop, count_outside, heaviside,
+    quantize_ternary, quantize_unit, swish_backward, unit_backward)
 
 # Least multiplications of a matrix product that a thread is given.
 _PRODUCT_WORK = 1 << 23
@@ -67,22 +71,6 @@ def binarize(x):
     y = numpy.sign(x, out=numpy.empty_like(x))
     y += numpy.equal(x, 0)
     return y
-
-
-def binarize_backward(x, gy):
-    """Returns the straight-through gradient of the clipped sign.
-
-    ``gx = gy * (|x| <= 1)``, which is 0 where x is NaN.
-
-    Args:
-        x (numpy.ndarray): Float array of any shape, what was binarized.
-        gy (numpy.ndarray): Upstream gradient, of x's shape and dtype.
-
-    Returns:
-        numpy.ndarray: gx, of gy's shape and dtype.
-
-    """
-    return numpy.multiply(gy, numpy.abs(x) <= 1, out=numpy.empty_like(gy))
 
 
 def binarize_stochastic(x, random):
@@ -214,19 +202,6 @@ def quantize_log(x, n):
         y = numpy.where(magnitude < x.dtype.type(2. ** -n),
                         x.dtype.type(0), y)
     return numpy.copysign(y, x)
-
-
-def count_outside(x):
-    """Returns how many values are outside [-1, 1], NaN among them.
-
-    Args:
-        x (numpy.ndarray): Float array of any shape.
-
-    Returns:
-        int: Number of values; of CuPy's arrays an array of no dimension.
-
-    """
-    return x.size - numpy.count_nonzero(numpy.abs(x) <= 1)
 
 
 def batch_normalization(x, gamma, beta, eps):

@@ -10,6 +10,7 @@ import quantizers
 from layers.batch_normalization import BatchNormalization
 from layers.shift_batch_normalization import ShiftBatchNormalization
 from net import MnistMLP
+from optimizers.bop import Bop
 from optimizers.fused_adam import FusedAdam
 from optimizers.shift_adamax import ShiftAdaMax
 from system.errors import InputError
@@ -36,7 +37,7 @@ def make_net(settings, n_in, n_out):
         n_in, settings['unit'], n_out, settings['layers'],
         weight_quantizer=quantizers.parse(settings['weight_quantizer']),
         activation_quantizer=quantizers.parse(
-            settings['activation_quantizer']),
+            settings['activation_quantizer'], settings['estimator']),
         gradient_quantizer=(
             None if gradient == 'none' else quantizers.parse(gradient)),
         relu=settings['relu'],
@@ -93,8 +94,10 @@ def make_optimizer(settings, model):
     With the step scale ``glorot`` the step of a W of shape (n_out, n_in) is
     multiplied by ``1 / sqrt(1.5 / (n_in + n_out))``, as in the authors' code.
     """
-    optimizer = {'adam': FusedAdam, 'shift-adamax': ShiftAdaMax}[
-        settings['optimizer']](alpha=settings['alpha'])
+    make = {'adam': FusedAdam, 'shift-adamax': ShiftAdaMax,
+            'bop': functools.partial(Bop, settings['gamma'],
+                                     settings['threshold'])}
+    optimizer = make[settings['optimizer']](alpha=settings['alpha'])
     optimizer.setup(model)
     if settings['step_scale'] == 'glorot':
         for param in model.params():

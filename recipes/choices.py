@@ -18,6 +18,7 @@ _BINARIZED = {
     'layers': 2,
     'weight_quantizer': 'binary',
     'activation_quantizer': 'binary',
+    'estimator': 'clip',
     'gradient_quantizer': 'none',
     'relu': False,
     'input_range': 'unit',
@@ -33,6 +34,9 @@ _BINARIZED = {
     'alpha': .001,
     'final_alpha': None,
     'halve_every': None,
+    'gamma': None,
+    'final_gamma': None,
+    'threshold': None,
     'step_scale': 'none',
     'clip': 'all',
     'clip_timing': 'after',
@@ -92,12 +96,24 @@ _PAPER_SHIFT = {
     'halve_every': 20,
 }
 
+# The default without latent weights; gamma and threshold are those of Bop's
+# paper for CIFAR-10, which has gamma decay as well.
+_BOP = {
+    **_BINARIZED,
+    'optimizer': 'bop',
+    'gamma': 1e-4,
+    'final_gamma': 1e-5,
+    'threshold': 1e-8,
+    'clip': 'none',
+}
+
 RECIPES = {
     'binarized': _BINARIZED,
     'original': _ORIGINAL,
     'binary-net': _BINARY_NET,
     'paper': _PAPER,
     'paper-shift': _PAPER_SHIFT,
+    'bop': _BOP,
 }
 
 
@@ -124,6 +140,8 @@ def add_arguments(group):
                                     'backward pass take')):
         add(f'--{name}-quantizer', type=quantizer, metavar='NAME',
             help=f'rounding of the {what}: {quantizers.NAMES}')
+    add('--estimator', choices=quantizers.ESTIMATORS,
+        help='what stands for the derivative of the rounded activations')
     add('--relu', action=argparse.BooleanOptionalAction,
         help='relu after the rounded activations')
     add('--input-range', choices=('unit', 'symmetric'),
@@ -145,13 +163,19 @@ def add_arguments(group):
              "batch's own")
     add('--loss', choices=('softmax', 'hinge'),
         help='softmax cross entropy, or squared hinge')
-    add('--optimizer', choices=('adam', 'shift-adamax'),
+    add('--optimizer', choices=('adam', 'shift-adamax', 'bop'),
         help='rule of the updates')
     add('--alpha', type=number(1e-12, 1e3), help='step size')
     add('--final-alpha', type=number(1e-12, 1e3), metavar='ALPHA',
         help='step size after the last epoch, approached exponentially')
     add('--halve-every', type=integer(1), metavar='EPOCHS',
         help='epochs after which the step size is halved')
+    add('--gamma', type=number(1e-12, 1),
+        help='share of the new gradient in the average that Bop flips by')
+    add('--final-gamma', type=number(1e-12, 1), metavar='GAMMA',
+        help='gamma after the last epoch, approached exponentially')
+    add('--threshold', type=number(0, 1e3),
+        help='least average of the gradients for which Bop flips a weight')
     add('--step-scale', choices=('none', 'glorot'),
         help='factor of the step of W: 1, or 1/sqrt(1.5/(n_in + n_out))')
     add('--clip', choices=('all', 'weights', 'none'),
@@ -188,6 +212,32 @@ def _check_together(settings):
     if (settings['evaluation'] == 'batch'
             and settings['normalization'] != 'batch'):
         raise InputError('--evaluation batch needs --normalization batch')
+    try:
+        quantizers.parse(
+            settings['activation_quantizer'], settings['estimator'])
+    except ValueError as e:
+        raise InputError(f'--activation-quantizer {e}') from e
+    if settings['optimizer'] == 'bop':
+        _check_bop(settings)
+    else:
+        for name in 'gamma', 'final_gamma', 'threshold':
+            if settings[name] is not None:
+                raise InputError(f'--{name.replace("_", "-")} needs '
+                                 '--optimizer bop')
+
+
+def _check_bop(settings):
+    for name in 'gamma', 'threshold':
+        if settings[name] is None:
+            raise InputError(f'--optimizer bop needs --{name}, or take '
+                             '--recipe bop')
+    weights = settings['weight_quantizer']
+    if not quantizers.parse(weights).is_binary:
+        raise InputError('--optimizer bop needs binary weights, got '
+                         f'--weight-quantizer {weights}')
+    if settings['step_scale'] != 'none':
+        raise InputError('--optimizer bop makes no steps of W that '
+                         '--step-scale could scale')
 
 
 def check(others):
@@ -252,42 +302,3 @@ def bits(settings):
     """Returns the bits of a weight and of an activation; 32 is a float."""
     return tuple(quantizers.parse(settings[f'{name}_quantizer']).bits or 32
                  for name in ('weight', 'activation'))
-
-
-def other_steps(settings, before):
-    """Says how a run that goes on departs from the step sizes begun.
-
-    Args:
-        settings (dict): Choices of the run.
-        before (dict): Choices of the run that it goes on from.
-
-    Returns:
-        str or None: A line, if another number of epochs changes them.
-
-    """
-    if (settings['epoch'] == before['epoch']
-            or settings['final_alpha'] in (None, settings['alpha'])):
-        return None
-    return (f'--epoch {settings["epoch"]} in the place of {before["epoch"]} '
-            'stretches the decay of the step size to --final-alpha: every '
-            'epoch from here on has another one than the run begun')
-
-
-def step_size(settings, epoch):
-    """Returns the optimizer's alpha in an epoch.
-
-    ``alpha (final_alpha / alpha)^(epoch / n_epochs)``, halved after every
-    ``halve_every`` epochs; each as far as it is set.
-
-    Args:
-        settings (dict): Choices as in ``RECIPES``.
-        epoch (int): Number of the epoch, the first is 0.
-
-    """
-    alpha = settings['alpha']
-    if settings['final_alpha'] is not None:
-        alpha *= (settings['final_alpha'] / alpha) ** (
-            epoch / settings['epoch'])
-    if settings['halve_every'] is not None:
-        alpha *= .5 ** (epoch // settings['halve_every'])
-    return alpha

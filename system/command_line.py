@@ -159,8 +159,9 @@ def make_folder(path, flag):
     """
     try:
         os.makedirs(path, exist_ok=True)
-    except OSError as e:
-        raise InputError(f'cannot make the folder {path}: {e.strerror}; '
+    except (OSError, ValueError) as e:  # A NUL in the name is a ValueError.
+        reason = getattr(e, 'strerror', None) or e
+        raise InputError(f'cannot make the folder {path}: {reason}; '
                          f'choose another one with {flag}') from e
     if not os.access(path, os.W_OK | os.X_OK):
         raise InputError(f'cannot write to the folder {path}; '

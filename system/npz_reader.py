@@ -35,6 +35,7 @@ class NpzReader:
     Attributes:
         path (str): The file.
         names (set of str): Names of the arrays.
+        size (int): Bytes of the file.
 
     Raises:
         InputError: If the file cannot be read or is no .npz file.
@@ -45,7 +46,7 @@ class NpzReader:
         self.path = path
         self._file = open_regular(path)
         try:
-            self._size = os.fstat(self._file.fileno()).st_size
+            self.size = os.fstat(self._file.fileno()).st_size
             self._archive = zipfile.ZipFile(self._file)
             self._members = {
                 m.filename[:-len('.npy')]: m
@@ -55,7 +56,7 @@ class NpzReader:
             self._file.close()
             raise InputError(
                 f'{path} is no .npz file, or damaged: {_reason(e)}') from e
-        self._budget = _MAX_RATIO * self._size + _SLACK
+        self._budget = _MAX_RATIO * self.size + _SLACK
         self.names = set(self._members)
 
     def __enter__(self):
@@ -90,12 +91,12 @@ class NpzReader:
         if member.compress_type not in (zipfile.ZIP_STORED,
                                         zipfile.ZIP_DEFLATED):
             raise ValueError('unknown compression')
-        if member.compress_size > self._size:
+        if member.compress_size > self.size:
             raise ValueError(f'{member.compress_size} bytes in a file of '
-                             f'{self._size}')
+                             f'{self.size}')
         if member.file_size > self._budget:
             raise ValueError(f'{member.file_size} bytes are more than the '
-                             f'file\'s {self._size} bytes can hold')
+                             f'file\'s {self.size} bytes can hold')
         self._budget -= member.file_size
         with self._archive.open(member) as f:
             version = numpy.lib.format.read_magic(f)

@@ -20,6 +20,10 @@ SETTINGS = 'extensions/Settings/json'
 # write these as Python objects.
 NONE = 'none'
 
+# Array that holds, as JSON, the numbers of columns by the names of those
+# matrices that are +1 and -1 and kept as bits, eight columns a byte.
+SIGNS = 'signs'
+
 # An integer of a training's state is not less than 0 and less than this.
 END = 1 << 53
 
@@ -74,7 +78,10 @@ def read(path):
 
     """
     with NpzReader(path) as npz:
-        arrays = {name: npz.read(name) for name in npz.names}
+        columns = _read_columns(npz)
+        arrays = {name: _read_signs(npz, name, columns[name])
+                  if name in columns else npz.read(name)
+                  for name in npz.names - {SIGNS}}
     try:
         none = json.loads(arrays.pop(NONE, numpy.array([91, 93], 'u1'))
                           .tobytes())
@@ -82,6 +89,53 @@ def read(path):
     except (RecursionError, TypeError, ValueError) as e:
         raise InputError(f'{NONE} in {path} cannot be read: {e}') from e
     return arrays
+
+
+def with_signs_as_bits(arrays):
+    """Returns arrays as a snapshot holds them: weights of +1 and -1 as bits.
+
+    Args:
+        arrays (dict): Arrays by name. Those of the net that are float32
+            matrices of nothing but +1 and -1 lose nothing.
+
+    """
+    result, columns = {}, {}
+    for name, array in arrays.items():
+        if (name.startswith(NET) and array.dtype == numpy.float32
+                and array.ndim == 2 and array.size
+                # Of other weights a row says that they are others.
+                and (numpy.abs(array[0]) == 1).all()
+                and (numpy.abs(array) == 1).all()):
+            columns[name] = array.shape[1]
+            array = numpy.packbits(array > 0, axis=1)
+        result[name] = array
+    if columns:
+        text = json.dumps(columns).encode()
+        result[SIGNS] = numpy.frombuffer(text, numpy.uint8)
+    return result
+
+
+def _read_columns(npz):
+    if SIGNS not in npz.names:
+        return {}
+    try:
+        columns = json.loads(npz.read(SIGNS, numpy.uint8, 1).tobytes())
+        if not isinstance(columns, dict) or not all(
+                type(n) is int for n in columns.values()):
+            raise ValueError('no numbers of columns')
+    except (RecursionError, ValueError) as e:
+        raise InputError(f'{SIGNS} in {npz.path} cannot be read: {e}') from e
+    return columns
+
+
+def _read_signs(npz, name, n):
+    bits = npz.read(name, numpy.uint8, 2)
+    # More bytes than the file has would be 32 times as many of floats.
+    if not 0 < n <= 8 * bits.shape[1] < n + 8 or bits.nbytes > npz.size:
+        raise InputError(f'{name} in {npz.path} cannot be read: {n} columns '
+                         f'of bits in shape {bits.shape}')
+    signs = numpy.unpackbits(bits, axis=1, count=n).astype(numpy.float32)
+    return 2 * signs - 1
 
 
 def holds_net(npz):
@@ -101,8 +155,11 @@ def read_net(npz):
     """
     names = sorted(name[len(NET):] for name in npz.names
                    if name.startswith(NET))
-    return {name: npz.read(NET + name, numpy.float32,
-                           2 if name.endswith('/W') else 1)
+    columns = _read_columns(npz)
+    return {name: _read_signs(npz, NET + name, columns[NET + name])
+            if NET + name in columns
+            else npz.read(NET + name, numpy.float32,
+                          2 if name.endswith('/W') else 1)
             for name in names if PARAMETER.match(name)}
 
 

@@ -9,7 +9,7 @@ from tests.helpers import ROOT, program_files
 WITH_EXAMPLES = [
     'function_quantized_linear', 'layers.dropout', 'layers.quantize_gradient',
     'layers.shift_batch_normalization', 'link_quantized_linear',
-    'optimizers.fused_adam', 'optimizers.shift_adamax',
+    'optimizers.bop', 'optimizers.fused_adam', 'optimizers.shift_adamax',
     'prediction.packed_net', 'qst', 'quantizers', 'training.array_dataset',
     'weight_clip']
 

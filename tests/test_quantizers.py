@@ -11,14 +11,17 @@ DTYPES = [numpy.float16, numpy.float32, numpy.float64]
 
 @pytest.mark.parametrize('name', [
     'binary', 'stochastic', 'linear:1', 'linear:4', 'linear:16', 'log',
-    'log:2', 'log:7', 'none'])
+    'log:2', 'log:7', 'none', 'heaviside', 'dorefa:1', 'dorefa:16',
+    'ternary:0.05', 'ternary:0.0', 'ternary:1e-05'])
 def test_a_quantizer_is_found_by_the_name_that_it_says(name):
     assert str(quantizers.parse(name)) == name
 
 
 @pytest.mark.parametrize('name', [
     '', 'x', 'binary:1', 'linear', 'linear:', 'linear:x', 'linear:4:4',
-    'linear:-1', 'linear:1.5', 'log:', 'none:2', 'stochastic:1', 'LOG'])
+    'linear:-1', 'linear:1.5', 'log:', 'none:2', 'stochastic:1', 'LOG',
+    'dorefa', 'dorefa:x', 'heaviside:1', 'ternary:', 'ternary:x',
+    'ternary:1.2.3', 'ternary:nan', 'ternary:-1'])
 def test_an_unknown_name_is_refused_with_what_is_allowed(name):
     with pytest.raises(ValueError, match='binary, stoch') as e:
         quantizers.parse(name)
@@ -30,6 +33,8 @@ def test_an_unknown_name_is_refused_with_what_is_allowed(name):
     ('linear:17', 'bits must be from 1 to 16, got 17'),
     ('log:1', 'bits must be from 2 to 7, got 1'),
     ('log:99999999999999999999', 'bits must be from 2 to 7'),
+    ('dorefa:0', 'bits must be from 1 to 16, got 0'),
+    ('ternary:1', 'threshold must be 0 or more, and less than 1, got 1.0'),
 ])
 def test_impossible_bits_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
@@ -38,7 +43,8 @@ def test_impossible_bits_are_refused(name, message):
 
 @pytest.mark.parametrize('dtype', DTYPES)
 @pytest.mark.parametrize('name', [
-    'binary', 'stochastic', 'linear:1', 'linear:4', 'log', 'log:4', 'none'])
+    'binary', 'stochastic', 'linear:1', 'linear:4', 'log', 'log:4', 'none',
+    'heaviside', 'ternary:0.05', 'dorefa:2'])
 def test_shape_dtype_and_nan_are_kept_and_the_range_is_that_of_the_clip(
         name, dtype, kernel_path):
     x = numpy.append(edge_values(dtype), dtype(numpy.nan))[None, ::-1]
@@ -131,9 +137,45 @@ def test_stochastic_follows_the_seed_and_is_the_sign_in_evaluation(
             x >= 0, 1, -1))
 
 
+@pytest.mark.parametrize('name', ['binary', 'log:4', 'stochastic'])
+def test_the_estimator_is_kept_and_is_clip_by_default(name):
+    assert quantizers.parse(name).estimator == 'clip'
+    for estimator in quantizers.ESTIMATORS:
+        assert quantizers.parse(name, estimator).estimator == estimator
+
+
+def test_an_unknown_estimator_is_refused_with_what_is_allowed():
+    with pytest.raises(ValueError, match=(
+            "one of clip, identity, approx, swish, got 'unit'")):
+        quantizers.Binary('unit')
+
+
+def test_dorefa_has_its_own_estimator_alone():
+    assert quantizers.parse('dorefa:2').estimator == 'unit'
+    with pytest.raises(ValueError, match=(
+            'dorefa:2 has no estimator but clip, got swish')):
+        quantizers.parse('dorefa:2', 'swish')
+
+
+def test_dorefa_is_its_formula(kernel_path):
+    x = numpy.linspace(-1, 2, 999).astype(numpy.float32)
+    numpy.testing.assert_allclose(
+        quantizers.DoReFa(3)(x),
+        numpy.round(numpy.clip(x.astype('d'), 0, 1) * 7) / 7, rtol=1e-6)
+
+
+@pytest.mark.parametrize(('name', 'estimator', 'n'), [
+    ('binary', 'clip', 4), ('log', 'approx', 4), ('binary', 'identity', 0),
+    ('binary', 'swish', 0), ('dorefa:2', 'clip', 6)])
+def test_blocked_are_those_whose_factor_is_zero(name, estimator, n):
+    x = numpy.array([-2, -1, -.5, -0., .5, 1, 2, numpy.inf, numpy.nan], 'f')
+    assert quantizers.parse(name, estimator).count_blocked(x) == n
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize('name', ['binary', 'linear:4', 'log', 'log:4',
-                                  'none'])
+                                  'none', 'heaviside', 'ternary:0.05',
+                                  'dorefa:2'])
 def test_gpu_gives_what_the_cpu_gives(name, random):
     import cupy
     x = random.uniform(-1.5, 1.5, 1000).astype(numpy.float32)

@@ -105,7 +105,8 @@ def test_args_json_holds_every_argument(two_epochs):
         **choices.RECIPES['binarized'], 'recipe': 'binarized',
         'batchsize': 500, 'epoch': 2, 'unit': 20, 'gpu': -1, 'out': 'result',
         'resume': None, 'autoload': False, 'frequency': 1, 'seed': 0,
-        'noplot': False, 'summary': False, 'mpi': False,
+        'noplot': False, 'summary': False, 'mpi': False, 'inside': False,
+        'tensorboard': None,
         **dict.fromkeys(['data', *reading.FLAGS]),
         'training_set': mnist.CHECKSUM,
         'images': description.DIGITS.to_json()}
@@ -213,6 +214,14 @@ def refusal(process):
     (['--alpha', 'x'], "must be a number, got 'x'"),
     (['--evaluation', 'batch', '--normalization', 'shift'],
      '--evaluation batch needs --normalization batch'),
+    (['--estimator', 'unit'], "invalid choice: 'unit' (choose from"),
+    (['--activation-quantizer', 'dorefa:2', '--estimator', 'swish'],
+     '--activation-quantizer dorefa:2 has no estimator but clip, got swish'),
+    (['--activation-quantizer', 'ternary:2'], 'threshold must be 0 or more'),
+    (['--optimizer', 'bop'], '--optimizer bop needs --gamma, or take'),
+    (['--gamma', '.1'], '--gamma needs --optimizer bop'),
+    (['--recipe', 'bop', '--weight-quantizer', 'log'],
+     '--optimizer bop needs binary weights, got --weight-quantizer log'),
     (['--validation', '60000'], '--validation must be less than 60000'),
     (['--recipe', 'paper', '-b', '50001'], 'must be at most 50000'),
 ])
@@ -267,7 +276,8 @@ def test_a_held_out_part_is_validated_on_and_the_test_error_printed(tmp_path):
     assert 'test/main/accuracy' in process.stdout
 
 
-@pytest.mark.parametrize('recipe', ['original', 'paper', 'paper-shift'])
+@pytest.mark.parametrize('recipe', ['original', 'paper', 'paper-shift',
+                                    'bop'])
 def test_every_recipe_goes_on_from_a_snapshot_as_if_uninterrupted(
         recipe, tmp_path):
     # Two epochs that draw random numbers and change the step size.
@@ -276,6 +286,8 @@ def test_every_recipe_goes_on_from_a_snapshot_as_if_uninterrupted(
     if recipe == 'paper':
         # Its exponential decay depends on the number of epochs, which changes.
         flags += ['--final-alpha', .003]
+    if recipe == 'bop':
+        flags += ['--final-gamma', 1e-4]
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
     for folder, epochs in (whole, [2]), (parts, [1, 2]):
         for epoch in epochs:
@@ -288,7 +300,69 @@ def test_every_recipe_goes_on_from_a_snapshot_as_if_uninterrupted(
                        arrays_of(whole / 'snapshot_iter_80'))
 
 
+def test_a_run_that_goes_on_with_a_look_inside_is_the_same(
+        two_epochs, tmp_path):
+    run(*SMALL, '--epoch', 1, '--noplot', cwd=tmp_path)
+    process = run(*SMALL, '--epoch', 2, '--autoload', '--inside', cwd=tmp_path)
+    assert (process.returncode, process.stderr) == (0, '')
+    assert_same_arrays(arrays_of(tmp_path / 'result' / 'snapshot_iter_240'),
+                       arrays_of(two_epochs[1] / 'snapshot_iter_240'))
+    first, second = log_of(tmp_path / 'result')
+    assert first == log_of(two_epochs[1])[0]
+    others = {key: value for key, value in second.items()
+              if '/weights' not in key}
+    assert others == log_of(two_epochs[1])[1]
+    assert len(second) == len(others) + 3 * 40
+    for k in 1, 2, 3:
+        assert sum(value for key, value in second.items()
+                   if f'/weights{k}/' in key) == pytest.approx(1)
+    picture = tmp_path / 'result' / 'latent_weights.png'
+    assert picture.read_bytes().startswith(b'\x89PNG')
+    assert run_folder.NAMES.fullmatch(picture.name)
+
+
+@pytest.mark.parametrize('flags', [
+    ['--estimator', 'approx'], ['--estimator', 'swish'],
+    ['--estimator', 'identity'], ['--activation-quantizer', 'heaviside'],
+    ['--activation-quantizer', 'ternary:0.05'],
+    ['--activation-quantizer', 'dorefa:2']])
+def test_every_estimator_and_rule_learns(flags, tmp_path):
+    process = run(*SMALL, '--epoch', 2, '--noplot', *flags, cwd=tmp_path)
+    assert (process.returncode, process.stderr) == (0, '')
+    entries = log_of(tmp_path / 'result')
+    assert entries[-1]['main/loss'] < entries[0]['main/loss']
+    assert entries[-1]['validation/main/accuracy'] > .75
+    blocked = entries[-1]['main/predictor/blocked1']
+    assert (blocked == 0) == (flags[1] in ('swish', 'identity'))
+
+
+def test_a_run_with_bop_is_small_and_is_packed_as_any_other(
+        two_epochs, tmp_path):
+    process = run(*SMALL, '--recipe', 'bop', '--epoch', 2, '--noplot',
+                  cwd=tmp_path)
+    assert (process.returncode, process.stderr) == (0, '')
+    entries = log_of(tmp_path / 'result')
+    assert entries[-1]['validation/main/accuracy'] > .75
+    assert entries[1]['gamma'] < entries[0]['gamma'] == 1e-4
+    assert 0 < entries[-1]['main/predictor/sign_changes2'] < 1
+    snapshot = tmp_path / 'result' / 'snapshot_iter_240'
+    of_bop, of_adam = (sum(a.nbytes for name, a in arrays_of(path).items()
+                           if '/W' in name) for path in (
+        snapshot, two_epochs[1] / 'snapshot_iter_240'))
+    assert of_bop < .35 * of_adam
+    process = subprocess.run(
+        [sys.executable, str(ROOT / 'predict_mnist.py'), str(snapshot),
+         '--export', 'net.npz'], cwd=tmp_path, capture_output=True, text=True,
+        timeout=120)
+    assert process.returncode == 0, process.stderr
+    accuracy = 100 * entries[-1]['validation/main/accuracy']
+    assert f'packed net: {accuracy:.2f} %' in process.stdout
+    assert 'predictions that differ: 0' in process.stdout
+
+
 @pytest.mark.parametrize(('flags', 'message'), [
+    (['--estimator', 'approx'],
+     'estimator is clip in the file, approx here'),
     (['--activation-quantizer', 'log'],
      'activation_quantizer is binary in the file, log here'),
     (['--alpha', '.01'], 'alpha is 0.001 in the file, 0.01 here'),

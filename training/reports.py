@@ -3,6 +3,7 @@ import functools
 import itertools
 import json
 import os
+import shutil
 import sys
 
 import chainer_compat
@@ -14,6 +15,10 @@ from chainer.training import extensions
 
 from system import files
 from training import priorities
+
+
+# Width of the progress bar's longest line.
+_PROGRESS_COLUMNS = 72
 
 
 class LogReport(extensions.LogReport):
@@ -208,6 +213,26 @@ def curves(n_hidden, evaluated):
     yield PlotReport(
         {f'{net}/blocked{k}': f'layer {k}' for k in range(1, n_hidden + 1)},
         'share of blocked activation gradients', 'blocked.png')
+
+
+def columns(evaluated):
+    """Returns the columns of the log that a run prints.
+
+    Args:
+        evaluated (sequence of str): See :func:`curves`.
+
+    """
+    return ['epoch', 'main/loss', 'validation/main/loss', 'main/accuracy',
+            'validation/main/accuracy',
+            *(['test/main/accuracy'] if 'test' in evaluated else []),
+            'elapsed_time']
+
+
+def has_progress_bar():
+    """Tells whether there is a terminal that a progress bar fits on."""
+    # Its lines must not be broken: it moves up by their number.
+    return (sys.stdout.isatty()
+            and shutil.get_terminal_size().columns >= _PROGRESS_COLUMNS)
 
 
 def print_best(log):

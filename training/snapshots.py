@@ -21,7 +21,8 @@ def save(trainer):
 
     A file is written whole or not at all. The last two are kept, in the order
     of the iterations. They are not compressed: float32 weights hardly get
-    smaller by it, and it would take a good part of an epoch's time.
+    smaller by it, and it would take a good part of an epoch's time. Weights
+    that are +1 and -1, as Bop's, are written as bits.
 
     Args:
         trainer (~chainer.training.Trainer): Trainer, while it runs.
@@ -47,7 +48,7 @@ def save(trainer):
             json.dumps(none).encode(), numpy.uint8)
     n = trainer.updater.iteration
     path = os.path.join(trainer.out, f'{snapshot_file.PREFIX}{n}')
-    files.write_npz(path, arrays)
+    files.write_npz(path, snapshot_file.with_signs_as_bits(arrays))
     # One of a later iteration was damaged: this run would not be here.
     found = snapshot_file.find(trainer.out)
     kept = [p for p in found if snapshot_file.iteration(p) <= n][:_KEPT]

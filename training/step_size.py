@@ -13,14 +13,16 @@ class StepSize(extension.Extension):
     epoch that ends is reported as ``alpha``.
 
     Args:
-        alpha (callable): Takes the number of the epoch, the first is 0.
+        sizes (callable): Takes the number of the epoch, the first is 0, and
+            returns the values of alpha and of any other hyperparameters by
+            their names.
 
     """
 
     priority = priorities.STEP_SIZE
 
-    def __init__(self, alpha):
-        self._alpha = alpha
+    def __init__(self, sizes):
+        self._sizes = sizes
 
     def trigger(self, trainer):
         return trainer.updater.is_new_epoch
@@ -30,9 +32,11 @@ class StepSize(extension.Extension):
 
     def __call__(self, trainer):
         optimizer = trainer.updater.get_optimizer('main')
-        chainer.report({'alpha': optimizer.alpha})
+        sizes = self._sizes(trainer.updater.epoch)
+        chainer.report({name: getattr(optimizer, name) for name in sizes})
         self._set(trainer)
 
     def _set(self, trainer):
-        trainer.updater.get_optimizer('main').alpha = self._alpha(
-            trainer.updater.epoch)
+        optimizer = trainer.updater.get_optimizer('main')
+        for name, value in self._sizes(trainer.updater.epoch).items():
+            setattr(optimizer, name, value)

@@ -7,8 +7,9 @@ the compiled code does not cover (float16, arrays that are not contiguous) goes
 to NumPy.
 
 What is large is divided among cores, see ``parallel``. The kernels of a packed
-net are in ``numba_bits``, those of batch normalization in a file of their own;
-they are imported here, so that one module has all kernels of a backend.
+net are in ``numba_bits``, those of estimators and Bop in ``numba_study``,
+those of batch normalization in a file of their own; they are imported here, so
+that one module has all kernels of a backend.
 """
 import math
 
@@ -22,6 +23,9 @@ from kernels.compiled.jit import is_covered, jit
 from kernels.compiled.numba_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
+from kernels.compiled.numba_study import (  # noqa: F401
+    approx_backward, bop, heaviside, quantize_ternary, quantize_unit,
+    swish_backward, unit_backward)
 from kernels.compiled.parallel import divided
 from kernels.compiled.sign_matrix import SignMatrix, sign_bits
 from kernels.compiled.vector_intrinsics import nearest_power

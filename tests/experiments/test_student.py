@@ -38,3 +38,22 @@ def test_two_samples():
     # pooled variance (2 + 2) / 5, difference -2
     assert df == 5
     assert t == pytest.approx(-2 / (.8 * (1 / 3 + 1 / 4)) ** .5)
+
+
+def test_intervals():
+    # mean 2, standard deviation 1; the limit of 2 degrees of freedom
+    assert student.interval([1, 2, 3]) == (
+        2, pytest.approx(4.302653 / 3 ** .5, rel=1e-6))
+    middle, half = student.interval_of_two([1, 2, 3], [3, 4, 5, 4])
+    assert middle == -2
+    assert half == pytest.approx(
+        2.570582 * (.8 * (1 / 3 + 1 / 4)) ** .5, rel=1e-6)
+
+
+def test_share_of_intervals_without_the_mean(random):
+    samples = random.standard_normal((2000, 2, 5)).tolist()
+    for function in (lambda a, b: student.interval(a),
+                     student.interval_of_two):
+        misses = sum(abs(middle) > half for middle, half in (
+            function(a, b) for a, b in samples))
+        assert misses / len(samples) == pytest.approx(.05, abs=.016)

@@ -52,8 +52,8 @@ SIZES = {'--batchsize': ['1', '7', '639', '640', '641'],
          '--resume': ['args.json', 'result', 'no', '', 'pipe', 'a\0b'],
          '--out': ['result', '.', '', 'args.json', 'a/b', 'x' * 300, 'a\0b',
                    '\udcff', 'a\nb', 'pipe', 'link'],
-         '--recipe': ['paper', 'original', 'paper-shift'],
-         '--autoload': None, '--gpu': ['-1', '5', '9' * 30]}
+         '--recipe': ['paper', 'original', 'paper-shift', 'bop'],
+         '--autoload': None, '--inside': None, '--gpu': ['-1', '5', '9' * 30]}
 FREE = sorted(set(FLAGS) - SIZES.keys() - {
     '--noplot', '--summary', '--relu', '--no-relu'})
 

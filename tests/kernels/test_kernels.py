@@ -10,31 +10,32 @@ import numpy
 import pytest
 
 import kernels
-from kernels import numpy_bits, numpy_kernels
+from kernels import numpy_bits, numpy_kernels, numpy_study
 from tests.helpers import ROOT, needs_numba, numba_kernels
 from tests.helpers.packed_products import Case
 
 FOLDER = pathlib.Path(kernels.__file__).parent
 
 # Public functions that are steps of kernels.
-STEPS = {'dropout_limit', 'sqrt_half', 'whole_runs'}
+STEPS = {'dropout_limit', 'sqrt_half', 'swish_exponential', 'whole_runs'}
 
 
 # Each backend as the module that calls are handed to, and the modules that
 # define its kernels.
 
 def of_numpy(request):
-    return numpy_kernels, [numpy_kernels, numpy_bits]
+    return numpy_kernels, [numpy_kernels, numpy_bits, numpy_study]
 
 
 def of_numba(request):
-    from kernels.compiled import numba_bits
-    return numba_kernels, [numba_kernels, numba_bits]
+    from kernels.compiled import numba_bits, numba_study
+    return numba_kernels, [numba_kernels, numba_bits, numba_study]
 
 
 def of_cupy(request):
     modules = [request.getfixturevalue(name)
-               for name in ('host_cupy_kernels', 'host_cupy_bits')]
+               for name in ('host_cupy_kernels', 'host_cupy_bits',
+                            'host_cupy_study')]
     return modules[0], modules
 
 
@@ -45,11 +46,12 @@ on_each_backend = pytest.mark.parametrize('backend', [
 
 def test_these_tests_know_the_modules_of_all_backends():
     assert sorted(
-        str(path.relative_to(FOLDER)) for end in ('kernels', 'bits')
+        str(path.relative_to(FOLDER)) for end in ('kernels', 'bits', 'study')
         for path in FOLDER.rglob(f'*_{end}.py')) == sorted([
-            'numpy_bits.py', 'numpy_kernels.py', 'cupy_bits.py',
-            'cupy_kernels.py', os.path.join('compiled', 'numba_bits.py'),
-            os.path.join('compiled', 'numba_kernels.py')])
+            'numpy_bits.py', 'numpy_kernels.py', 'numpy_study.py',
+            'cupy_bits.py', 'cupy_kernels.py', 'cupy_study.py', *(
+                os.path.join('compiled', f'numba_{end}.py')
+                for end in ('bits', 'kernels', 'study'))])
 
 
 def test_no_kernel_is_named_twice():

@@ -4,12 +4,14 @@ import chainer.functions as F
 import numpy
 import pytest
 
+import quantizers
 import train_mnist
 from layers.batch_normalization import BatchNormalization
 from layers.shift_batch_normalization import ShiftBatchNormalization
+from optimizers.bop import Bop
 from optimizers.fused_adam import FusedAdam
 from optimizers.shift_adamax import ShiftAdaMax
-from recipes import build, choices
+from recipes import build, choices, schedule
 from system.errors import InputError
 
 
@@ -93,9 +95,9 @@ def test_paper_is_the_experiment_in_theano():
     W = net.l1.W.array
     assert W.min() < -.9 < .9 < W.max()
     assert abs(W.mean()) < .1
-    assert choices.step_size(chosen, 0) == .003
-    assert choices.step_size(chosen, 500) == pytest.approx(3e-5)
-    assert choices.step_size(chosen, 1000) == pytest.approx(3e-7)
+    assert schedule.alpha(chosen, 0) == .003
+    assert schedule.alpha(chosen, 500) == pytest.approx(3e-5)
+    assert schedule.alpha(chosen, 1000) == pytest.approx(3e-7)
 
 
 def test_paper_shift_is_the_experiment_in_torch():
@@ -107,8 +109,63 @@ def test_paper_shift_is_the_experiment_in_torch():
     assert str(net.activation_quantizer) == 'stochastic'
     assert str(net.l1.quantizer) == 'binary'
     assert type(build.make_optimizer(chosen, model)) is ShiftAdaMax
-    assert [choices.step_size(chosen, epoch) for epoch in (0, 19, 20, 40)] == [
+    assert [schedule.alpha(chosen, epoch) for epoch in (0, 19, 20, 40)] == [
         2. ** -6, 2. ** -6, 2. ** -7, 2. ** -8]
+
+
+def test_bop_is_the_default_without_latent_weights():
+    chosen = choices.RECIPES['bop']
+    changed = {name for name, value in chosen.items()
+               if value != choices.RECIPES['binarized'][name]}
+    assert changed == {'optimizer', 'gamma', 'final_gamma', 'threshold',
+                       'clip'}
+    model = build.make_classifier(settings('bop'), 784, 10)
+    optimizer = build.make_optimizer(chosen, model)
+    assert type(optimizer) is Bop
+    assert (optimizer.alpha, optimizer.gamma, optimizer.threshold) == (
+        chosen['alpha'], chosen['gamma'], chosen['threshold'])
+
+
+def test_gamma_decays_as_alpha_does():
+    chosen = {**choices.RECIPES['bop'], 'gamma': 1e-2, 'final_gamma': 1e-4,
+              'epoch': 20}
+    assert [schedule.sizes(chosen, epoch)['gamma']
+            for epoch in (0, 10, 20)] == pytest.approx([1e-2, 1e-3, 1e-4])
+    chosen['final_gamma'] = None
+    assert schedule.sizes(chosen, 10) == {'alpha': .001, 'gamma': 1e-2}
+    assert schedule.sizes(choices.RECIPES['binarized'], 3) == {'alpha': .001}
+
+
+def test_another_number_of_epochs_under_a_decay_of_gamma_is_said():
+    before = choices.RECIPES['bop']
+    line = schedule.difference({**before, 'epoch': 30}, before)
+    assert 'the decay of the step size to --final-gamma' in line
+    assert schedule.difference(before, before) is None
+
+
+@pytest.mark.parametrize(('recipe', 'changes', 'message'), [
+    ('binarized', {'gamma': .1}, '--gamma needs --optimizer bop'),
+    ('binarized', {'final_gamma': .1}, '--final-gamma needs --optimizer bop'),
+    ('binarized', {'threshold': 0.}, '--threshold needs --optimizer bop'),
+    ('binarized', {'optimizer': 'bop'}, '--optimizer bop needs --gamma, or'),
+    ('bop', {'threshold': None}, '--optimizer bop needs --threshold, or'),
+    ('bop', {'weight_quantizer': 'linear:4'},
+     'needs binary weights, got --weight-quantizer linear:4'),
+    ('bop', {'step_scale': 'glorot'}, '--step-scale'),
+    ('binarized', {'activation_quantizer': 'dorefa:2', 'estimator': 'approx'},
+     '--activation-quantizer dorefa:2 has no estimator but clip, got approx'),
+])
+def test_choices_that_do_not_go_together_are_refused(
+        recipe, changes, message):
+    with pytest.raises(InputError, match=message):
+        choices.check({**choices.RECIPES[recipe], **changes})
+
+
+@pytest.mark.parametrize('estimator', quantizers.ESTIMATORS)
+def test_the_estimator_reaches_the_activations_and_not_the_weights(estimator):
+    net = build.make_net(settings(estimator=estimator), 784, 10)
+    assert net.activation_quantizer.estimator == estimator
+    assert net.l1.quantizer.estimator == 'clip'
 
 
 def test_the_gradients_quantizer_reaches_every_layer():

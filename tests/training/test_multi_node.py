@@ -114,6 +114,25 @@ def test_rank_0_alone_prints_and_saves_and_autoload_goes_on(folder):
 
 
 @needs_mpi
+def test_bop_in_several_processes_goes_on_as_if_uninterrupted(folder):
+    arrays = []
+    for name, epochs in ('bop', [2]), ('bop_parts', [1, 2]):
+        for epoch in epochs:
+            _, err = run(2, *train(
+                '--recipe', 'bop', '--gamma', .1, '--final-gamma', .1, '-e',
+                epoch, '-o', name, '--autoload'), cwd=folder)
+            assert err == ''
+        arrays.append(snapshot_file.read(
+            str(folder / name / 'snapshot_iter_10')))
+    for name in arrays[0]:
+        if name.startswith(('updater/model', 'updater/optimizer')):
+            numpy.testing.assert_array_equal(
+                arrays[0][name], arrays[1][name], err_msg=name)
+    assert set(numpy.unique(
+        arrays[0][f'{snapshot_file.NET}l1/W'])) == {-1, 1}
+
+
+@needs_mpi
 def test_images_held_out_are_validated_on(folder):
     out, err = run(2, *train('-e', 1, '-o', 'held', '--validation', 20),
                    cwd=folder)

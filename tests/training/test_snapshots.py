@@ -13,8 +13,13 @@ import pytest
 from chainer.training import Trainer, triggers, updaters
 
 from net import MnistMLP
+from optimizers.bop import Bop
 from optimizers.fused_adam import FusedAdam
+from prediction import model_file
+from recipes import choices
 from system import snapshot_file
+from system.errors import InputError
+from system.npz_reader import NpzReader
 from training import reports
 from training import run_state
 from training import snapshots
@@ -22,13 +27,13 @@ from training.array_dataset import ArrayDataset
 from training.array_iterator import ArrayIterator, send_arrays
 
 
-def make_trainer(out, n_units=8, epochs=3):
+def make_trainer(out, n_units=8, epochs=3, make_optimizer=FusedAdam):
     numpy.random.seed(0)
     dataset = ArrayDataset(
         numpy.random.uniform(0, 1, (20, 6)).astype(numpy.float32),
         numpy.random.randint(0, 3, 20).astype(numpy.int32))
     model = L.Classifier(MnistMLP(6, n_units, 3))
-    optimizer = FusedAdam().setup(model)
+    optimizer = make_optimizer().setup(model)
     updater = updaters.StandardUpdater(
         ArrayIterator(dataset, 5), optimizer, converter=send_arrays)
     trainer = Trainer(updater, (epochs, 'epoch'), out=str(out))
@@ -345,3 +350,110 @@ def test_chainers_load_reads_the_snapshots(folder):
     trainer = make_trainer(folder)
     chainer.serializers.load_npz(str(folder / 'snapshot_iter_12'), trainer)
     assert trainer.updater.iteration == 12
+
+
+# Weights of +1 and -1
+
+
+def make_bop_trainer(out, epochs=3):
+    trainer = make_trainer(
+        out, epochs=epochs,
+        make_optimizer=lambda: Bop(gamma=.1, threshold=1e-4))
+    trainer.extend(run_state.Settings(
+        {**choices.RECIPES['bop'], 'unit': 8}))
+    return trainer
+
+
+def test_weights_that_are_signs_are_kept_as_bits(tmp_path):
+    trainer = make_bop_trainer(tmp_path)
+    trainer.run()
+    path = str(tmp_path / 'snapshot_iter_12')
+    name = f'{snapshot_file.NET}l1/W'
+    with numpy.load(path) as f:
+        assert (f[name].dtype, f[name].shape) == (numpy.uint8, (8, 1))
+        moments = f['updater/optimizer:main/predictor/l1/W/m']
+        assert moments.dtype == numpy.float32
+        assert 'updater/optimizer:main/predictor/l1/W/v' not in f
+    W = trainer.updater.get_optimizer('main').target.predictor.l1.W.array
+    read = snapshot_file.read(path)
+    assert snapshot_file.SIGNS not in read
+    assert read[name].dtype == numpy.float32
+    numpy.testing.assert_array_equal(read[name], W)
+    with NpzReader(path) as npz:
+        numpy.testing.assert_array_equal(
+            snapshot_file.read_net(npz)['l1/W'], W)
+
+
+def test_a_run_with_bop_goes_on_as_if_uninterrupted(tmp_path):
+    whole, parts = (make_bop_trainer(tmp_path / name)
+                    for name in ('whole', 'parts'))
+    whole.run()
+    make_bop_trainer(tmp_path / 'parts', epochs=1).run()
+    assert snapshots.load_newest(str(tmp_path / 'parts'), parts, None)
+    assert parts.updater.iteration == 4
+    parts.run()
+    a, b = (snapshot_file.read(str(tmp_path / name / 'snapshot_iter_12'))
+            for name in ('whole', 'parts'))
+    assert a.keys() == b.keys()
+    for name in a:
+        if 'elapsed_time' not in name and 'LogReport' not in name:
+            numpy.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_a_snapshot_with_bop_is_a_third_of_adams():
+    random = numpy.random.RandomState(0)
+    W = random.standard_normal((300, 784)).astype('f')
+    adam = {f'{snapshot_file.NET}l1/W': W, 'm': W, 'v': W}
+    bop = snapshot_file.with_signs_as_bits(
+        {f'{snapshot_file.NET}l1/W': numpy.where(W > 0, 1, -1).astype('f'),
+         'm': W})
+    sizes = [sum(array.nbytes for array in arrays.values())
+             for arrays in (adam, bop)]
+    assert sizes[1] < .345 * sizes[0]
+
+
+@pytest.mark.parametrize('change', [
+    {'l1/W': numpy.array([[1, -1, 0]], 'f')},
+    {'l1/W': numpy.array([[1, numpy.nan]], 'f')},
+    {'l1/W': numpy.ones((2, 2), 'd')}, {'l1/W': numpy.ones((0, 2), 'f')},
+    {'bn1/gamma': numpy.ones(3, 'f')}])
+def test_other_arrays_stay_as_they_are(change):
+    arrays = {snapshot_file.NET + name: array
+              for name, array in change.items()}
+    assert snapshot_file.with_signs_as_bits(arrays) == arrays
+
+
+@pytest.mark.parametrize(('columns', 'message'), [
+    (b'{', 'signs in .*damaged'), (b'[1]', 'no numbers of columns'),
+    (b'{"%s": "6"}', 'no numbers'), (b'{"%s": true}', 'no numbers'),
+    (b'{"%s": 0}', '0 columns of bits'), (b'{"%s": -3}', '-3 columns'),
+    (b'{"%s": 9}', r'9 columns of bits in shape \(8, 1\)'),
+    (b'{"updater/iteration": 6}', 'updater/iteration in .*dtype'),
+    (b'{}', r'\(8, 1\) in the file')])
+def test_bits_that_are_damaged_are_refused(columns, message, tmp_path):
+    make_bop_trainer(tmp_path).run()
+    path = str(tmp_path / 'damaged')
+    with numpy.load(str(tmp_path / 'snapshot_iter_12')) as f:
+        arrays = dict(f)
+    columns = columns.replace(b'%s', f'{snapshot_file.NET}l1/W'.encode())
+    arrays[snapshot_file.SIGNS] = numpy.frombuffer(columns, 'u1')
+    with open(path, 'wb') as f:
+        numpy.savez(f, **arrays)
+    with pytest.raises(InputError, match=message):
+        snapshots.load(path, make_bop_trainer(tmp_path / 'other'))
+    if columns != b'{"updater/iteration": 6}':
+        with pytest.raises(InputError):
+            model_file.read(path)
+
+
+def test_bits_that_unpack_to_more_than_the_file_can_hold_are_refused(
+        tmp_path):
+    path = str(tmp_path / 'damaged')
+    name = f'{snapshot_file.NET}l1/W'
+    with open(path, 'wb') as f:
+        numpy.savez_compressed(f, **{
+            name: numpy.zeros((1 << 10, 1 << 10), 'u1'),
+            snapshot_file.SIGNS: numpy.frombuffer(
+                f'{{"{name}": 8192}}'.encode(), 'u1')})
+    with pytest.raises(InputError, match='8192 columns of bits'):
+        snapshot_file.read(path)

@@ -1,0 +1,83 @@
+import chainer_compat
+from chainer.training import extension
+
+from system.command_line import make_folder
+from system.errors import InputError
+from training import latent_weights, priorities
+
+
+def check(folder):
+    """Makes the folder of TensorBoard's files.
+
+    Args:
+        folder (str): The folder, which may be there already.
+
+    Raises:
+        InputError: If it cannot be made, or there is no tensorboardX that
+            works.
+
+    """
+    try:
+        import tensorboardX  # noqa: F401
+    # It may want another NumPy or protobuf, for example.
+    except Exception as e:
+        reason = ('pip install tensorboardX'
+                  if getattr(e, 'name', None) == 'tensorboardX' else e)
+        raise InputError(f'--tensorboard needs tensorboardX: {reason}') from e
+    make_folder(folder, '--tensorboard')
+
+
+class TensorBoard(extension.Extension):
+    """Trainer extension that writes the log's numbers for TensorBoard.
+
+    The steps are epochs. Of a run that goes on from a snapshot, TensorBoard
+    forgets what it was told of later epochs. Histograms of the latent weights
+    are written as such where the log has them.
+
+    Args:
+        folder (str): Folder of TensorBoard's files; each process adds one.
+
+    """
+
+    priority = priorities.PLOT
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._writer = None
+
+    def trigger(self, trainer):
+        return trainer.updater.is_new_epoch
+
+    def initialize(self, trainer):
+        from tensorboardX import SummaryWriter
+
+        self._writer = SummaryWriter(
+            self._folder, purge_step=trainer.updater.epoch + 1)
+
+    def __call__(self, trainer):
+        entry = trainer.get_extension('LogReport').log[-1]
+        epoch = entry['epoch']
+        for key, value in entry.items():
+            if key != 'epoch' and not latent_weights.is_of_histogram(key):
+                self._writer.add_scalar(key, value, epoch)
+        k = 1
+        while latent_weights.histogram(entry, k):
+            self._add_histogram(
+                f'latent weights/layer {k}',
+                latent_weights.histogram(entry, k), epoch)
+            k += 1
+        self._writer.flush()
+
+    def _add_histogram(self, tag, shares, epoch):
+        edges = latent_weights.EDGES
+        middles = (edges[:-1] + edges[1:]) / 2
+        self._writer.add_histogram_raw(
+            tag, min=edges[0], max=edges[-1], num=sum(shares),
+            sum=(middles * shares).sum(),
+            sum_squares=(middles ** 2 * shares).sum(),
+            bucket_limits=edges[1:].tolist(), bucket_counts=shares,
+            global_step=epoch)
+
+    def finalize(self):
+        if self._writer is not None:
+            self._writer.close()
