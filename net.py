@@ -2,6 +2,7 @@ import chainer_compat
 import chainer
 import chainer.functions as F
 
+import kernels
 from layers.batch_normalization import BatchNormalization
 from layers.dropout import dropout
 from link_quantized_linear import QuantizedLinear
@@ -77,8 +78,10 @@ class MnistMLP(chainer.Chain):
         for k, (linear, normalization) in enumerate(hidden, 1):
             x = normalization(linear(x))  # -> (N, n_units)
             if chainer.config.train:
-                blocked = self.activation_quantizer.count_blocked(x.array)
-                chainer.report({f'blocked{k}': blocked / x.size}, self)
+                count_blocked = getattr(self.activation_quantizer,
+                                        'count_blocked', kernels.count_outside)
+                chainer.report(
+                    {f'blocked{k}': count_blocked(x.array) / x.size}, self)
             x = qst(x, self.activation_quantizer)
             if self.relu:
                 x = F.relu(x)

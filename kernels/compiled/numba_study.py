@@ -70,7 +70,10 @@ def _bop(param, grad, m, gamma, threshold):
 
 
 def _flat(kernel, *args):
-    """Runs a kernel on flat arrays, then scalars."""
+    """Runs a kernel on flat arrays, then scalars, on one core.
+
+    What trains with these rules does so for the sake of comparison.
+    """
     kernel(*(arg.reshape(-1) if isinstance(arg, numpy.ndarray) else arg
              for arg in args))
 
