@@ -39,6 +39,18 @@ ESTIMATOR_SEEDS = 5
 OPTIMIZER_NAMES = {'adam': 'Adam', 'shift': 'shift-based AdaMax',
                    'bop': 'Bop'}
 
+# What is done in another way, by the variants of the recipe original.
+VARIANTS = {
+    'recipe': 'the recipe',
+    'plain-gradient': 'gradients not rounded',
+    'no-relu': 'no relu',
+    'running-averages': 'evaluated with running averages',
+    'rounded-inputs': "x rounded in gW's product",
+    'small-gradients': 'gradients of 1/64',
+    'clip-after': 'clip after the update',
+    'rounded-activations': 'gradients rounded behind activations, too',
+}
+
 # Statistics that Fashion-MNIST's test images are evaluated with.
 FASHION = {
     'fashion_mnist': 'running averages, decay .9, the default',
@@ -148,6 +160,40 @@ def search():
     return markdown(
         ['`--recipe paper` and', 'epochs', 'best validation error',
          'test error there', 'at the last'], rows)
+
+
+def variants():
+    """Returns the first epochs of the recipe original and its variants."""
+    recipe, rows = read_runs('original'), []
+    for name, text in VARIANTS.items():
+        logs = recipe if name == 'recipe' else read_runs(f'variants/{name}')
+        if len(logs) < 2:
+            continue
+        row = [text, str(len(logs))]
+        for column in 'main/loss', 'main/accuracy', 'validation/main/accuracy':
+            means = [statistics.mean(values(logs, e, column))
+                     for e in range(1, 5)]
+            row.append(' '.join(f'{mean:.4f}' for mean in means))
+            p = _p_of_difference(logs, recipe, column)
+            # A difference of two numbers next to 1 has no more digits.
+            row.append('' if logs is recipe else '< 1e-9' if p < 1e-9
+                       else f'{p:.2g}')
+        rows.append(row)
+    original = read_published('original')
+    rows.append(["the original's table", '1'])
+    for column in 'main/loss', 'main/accuracy', 'validation/main/accuracy':
+        rows[-1] += [' '.join(f'{original[e][column]:.4f}'
+                              for e in range(4)), '']
+    return markdown(
+        ['', 'runs', 'main/loss of 4 epochs', 'p', 'main/accuracy', 'p',
+         'validation/main/accuracy', 'p'], rows)
+
+
+def _p_of_difference(logs, others, column):
+    """Returns the p-value of the difference in the mean of 4 epochs."""
+    numbers = [[statistics.mean(entry[column] for entry in log[:4])
+                for log in runs] for runs in (logs, others)]
+    return student.probability_outside(*student.of_two_samples(*numbers))
 
 
 def fashion():
@@ -318,6 +364,8 @@ TABLES = {
     'processors': processors,
     'binarized': lambda: last_epoch('binarized'),
     'original': lambda: against('original', 'original'),
+    'binary-net': lambda: against('binary_net', 'binary_net'),
+    'variants': variants,
     'bits': bits,
     'paper': long_runs,
     'pythons': pythons,

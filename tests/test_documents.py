@@ -28,7 +28,12 @@ on_each_page = pytest.mark.parametrize('page', PAGES)
 @pytest.mark.parametrize(('name', 'seeds', 'epochs'), [
     ('binarized', 10, 20), ('original', 10, 20), ('linear2', 3, 20),
     ('linear4', 3, 20), ('log2', 3, 20), ('log4', 3, 20), ('none', 3, 20),
-    ('fashion_mnist', 3, 20)])
+    ('binary_net', 10, 20), ('fashion_mnist', 10, 20),
+    ('fashion_mnist_batch', 10, 20), ('fashion_mnist_decay', 10, 20),
+    ('variants/plain-gradient', 10, 4), ('variants/no-relu', 10, 4),
+    ('variants/clip-after', 10, 4), ('variants/running-averages', 10, 4),
+    ('variants/rounded-inputs', 10, 4), ('variants/small-gradients', 10, 4),
+    ('variants/rounded-activations', 10, 4)])
 def test_the_runs_of_an_experiment_are_all_there(name, seeds, epochs):
     logs = summarize.read_runs(name)
     assert [len(log) for log in logs] == [epochs] * seeds
