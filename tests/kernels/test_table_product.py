@@ -149,8 +149,9 @@ def test_a_training_takes_table_products_forward_and_backward(
 
 @pytest.mark.skipif(table_bits != 5, reason='runs on less already')
 @pytest.mark.parametrize(('features', 'modules'), [
-    ('+avx2,+fma', ['test_table_product.py', 'test_sign_matrix.py']),
-    ('', ['test_sign_matrix.py'])])
+    ('+avx2,+fma', ['test_table_product.py', 'test_sign_matrix.py',
+                    'test_sparse_product.py']),
+    ('', ['test_sign_matrix.py', 'test_sparse_product.py'])])
 def test_the_forms_for_other_processors_pass_these_tests(features, modules):
     folder = pathlib.Path(__file__).parent
     result = subprocess.run(
