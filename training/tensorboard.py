@@ -1,3 +1,5 @@
+import os
+
 import chainer_compat
 from chainer.training import extension
 
@@ -51,8 +53,11 @@ class TensorBoard(extension.Extension):
     def initialize(self, trainer):
         from tensorboardX import SummaryWriter
 
+        epoch = trainer.updater.epoch
+        # A file's name has the second in it, of which two runs may be.
         self._writer = SummaryWriter(
-            self._folder, purge_step=trainer.updater.epoch + 1)
+            self._folder, purge_step=epoch + 1,
+            filename_suffix=f'.{epoch:06}.{os.getpid()}')
 
     def __call__(self, trainer):
         entry = trainer.get_extension('LogReport').log[-1]

@@ -77,6 +77,25 @@ def test_a_run_that_goes_on_adds_a_file_that_begins_there(tmp_path):
     assert starts == [1, 2]
 
 
+def test_files_of_one_second_are_several(tmp_path, monkeypatch):
+    pytest.importorskip('tensorboardX')
+    import time
+    from unittest import mock
+
+    from training.tensorboard import TensorBoard
+    monkeypatch.setattr(time, 'time', lambda: 1.5)
+    for epoch in 0, 1:
+        board = TensorBoard(str(tmp_path))
+        monkeypatch.setattr('os.getpid', lambda epoch=epoch: 10 + epoch)
+        trainer = mock.Mock()
+        trainer.updater.epoch = epoch
+        board.initialize(trainer)
+        board.finalize()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert [name.split('.')[-2:] for name in names] == [
+        ['000000', '10'], ['000001', '11']]
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     pytest.importorskip('tensorboardX')
     (tmp_path / 'board').write_text('kept')
