@@ -14,8 +14,8 @@ if __name__ == '__main__':
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import train_speed
-from benchmarks.arguments import output_file
 from benchmarks.variants import VARIANTS
+from benchmarks.arguments import output_file
 from system.command_line import (
     ArgumentParser, check_matplotlib, integer, number)
 
@@ -27,10 +27,11 @@ def point(unit, batchsize, args):
     share = min(1, max(share, 10 * batchsize / 60000))
     result = train_speed.measure(argparse.Namespace(
         unit=unit, layers=2, batchsize=batchsize, rounds=args.rounds,
-        share=share, variants=['project', 'products']))
+        share=share, variants=['project', 'products'], cores=['all'],
+        profile=False))
     print('.', end='', file=sys.stderr, flush=True)
-    return {name: statistics.median(seconds)
-            for name, seconds in result['seconds'].items()}
+    return {name: statistics.median(result['seconds'][VARIANTS[name].title])
+            for name in ('project', 'products')}
 
 
 def print_table(title, points):

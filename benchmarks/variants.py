@@ -48,6 +48,7 @@ class Project:
     title = 'this project'
     is_checked = True
     context = staticmethod(kernels.own_cores)
+    cores = None
     quantizer = 'binary'
 
     def __init__(self, args, train, test):

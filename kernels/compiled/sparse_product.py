@@ -86,8 +86,8 @@ def dot(a, b):
     """Returns the product ``a b``, or None where it is not covered.
 
     Args:
-        a (numpy.ndarray): Float32 or float64 matrix of shape (M, N), the
-            transpose of one that lies in rows.
+        a (numpy.ndarray): Float32 or float64 matrix of shape (M, N), M 64 or
+            more, the transpose of one that lies in rows.
         b (numpy.ndarray): Matrix of shape (N, K), of a's dtype, in rows; two
             of five values or more are that of the first one.
 
@@ -95,7 +95,7 @@ def dot(a, b):
         numpy.ndarray: Product of shape (M, K).
 
     """
-    if not (a.size and b.size and a.dtype == b.dtype
+    if not (len(a) >= TILE and b.size and a.dtype == b.dtype
             and is_covered(a.T) and is_covered(b)):
         return None
     background = b[0, 0]

@@ -11,7 +11,7 @@ pytestmark = needs_numba
 
 # Numbers of images, units and pixels: one more and one less than what a tile,
 # a block of pixels and one of images hold.
-SHAPES = [(1, 1, 1), (2, 64, 16), (3, 65, 17), (5, 63, 15), (99, 10, 784),
+SHAPES = [(1, 64, 1), (2, 64, 16), (3, 65, 17), (5, 127, 15), (99, 66, 784),
           (100, 100, 100), (101, 128, 33), (250, 70, 50)]
 
 
@@ -69,6 +69,6 @@ def test_what_is_not_covered_is_left_to_numpy(random):
     for a, b in ((gy.T, dense), (gy.T.copy(), x),
                  (gy.T, numpy.asfortranarray(x)), (gy.T, x.astype(float)),
                  (gy.T.astype('f2'), x.astype('f2')), (gy[:0].T, x[:0]),
-                 (gy[:, :0].T, x)):
+                 (gy[:, :0].T, x), (gy[:, :63].copy().T, x)):
         assert sparse_product.dot(a, b) is None
         numpy.testing.assert_array_equal(numba_kernels.dot(a, b), a.dot(b))
