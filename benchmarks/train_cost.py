@@ -14,8 +14,8 @@ if __name__ == '__main__':
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import train_speed
-from benchmarks.variants import VARIANTS
 from benchmarks.arguments import output_file
+from benchmarks.variants import VARIANTS
 from system.command_line import (
     ArgumentParser, check_matplotlib, integer, number)
 
