@@ -8,12 +8,8 @@ import numpy
 
 from kernels import numpy_kernels
 from kernels.compiled.jit import is_covered, jit
-from kernels.compiled.parallel import divided
+from kernels.compiled.parallel import ELEMENTS, divided
 from kernels.cores import n_own
-
-# Least number of values that a core is given, as in numba_kernels.
-_ELEMENTS = 1 << 18
-
 
 @divided
 @jit
@@ -75,7 +71,7 @@ def batch_normalization(x, gamma, beta, eps):
     y = numpy.empty_like(x)
     mean, var, inv_std = (numpy.empty_like(gamma) for _ in range(3))
     _batch_normalization(
-        gamma.size, n_own(x.size, _ELEMENTS), x, gamma, beta,
+        gamma.size, n_own(x.size, ELEMENTS), x, gamma, beta,
         x.dtype.type(eps), y, mean, var, inv_std)
     return y, mean, var, inv_std
 
@@ -89,6 +85,6 @@ def batch_normalization_backward(x, gamma, gy, mean, inv_std):
     ggamma, gbeta = numpy.empty_like(gamma), numpy.empty_like(gamma)
     inv_n = x.dtype.type(1. / len(x))
     _batch_normalization_backward(
-        gamma.size, n_own(x.size, _ELEMENTS), x, gamma, gy, mean, inv_std,
+        gamma.size, n_own(x.size, ELEMENTS), x, gamma, gy, mean, inv_std,
         inv_n, gx, ggamma, gbeta)
     return gx, ggamma, gbeta

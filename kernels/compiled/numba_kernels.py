@@ -26,11 +26,10 @@ from kernels.compiled.numba_bits import (  # noqa: F401
 from kernels.compiled.numba_study import (  # noqa: F401
     approx_backward, bop, heaviside, quantize_ternary, quantize_unit,
     swish_backward, unit_backward)
-from kernels.compiled.parallel import divided
+from kernels.compiled.parallel import divided, elementwise
 from kernels.compiled.sign_matrix import SignMatrix, sign_bits
 from kernels.compiled.vector_intrinsics import nearest_power
 from kernels.matrix import Matrix
-from kernels.cores import n_own
 
 
 @divided
@@ -156,25 +155,12 @@ def _shift_adamax(start, stop, param, grad, m, v, step, beta1_c, beta2,
         param[i] = lower if p < lower else upper if p > upper else p
 
 
-# Least number of values that a core is given: some 30 us. It has to get them
-# from the cache of the core that made them.
-_ELEMENTS = 1 << 18
-
-
-def _elementwise(kernel, *args):
-    """Runs a kernel on arrays, which it takes flat, and scalars."""
-    size = args[0].size
-    kernel(size, n_own(size, _ELEMENTS), *(
-        arg.reshape(-1) if isinstance(arg, numpy.ndarray) else arg
-        for arg in args))
-
-
 def binarize(x):
     """See ``numpy_kernels.binarize``."""
     if not is_covered(x):
         return numpy_kernels.binarize(x)
     y = numpy.empty_like(x)
-    _elementwise(_binarize, x, y)
+    elementwise(_binarize, x, y)
     return y
 
 
@@ -183,7 +169,7 @@ def binarize_backward(x, gy):
     if not is_covered(x, gy):
         return numpy_kernels.binarize_backward(x, gy)
     gx = numpy.empty_like(gy)
-    _elementwise(_binarize_backward, x, gy, gx)
+    elementwise(_binarize_backward, x, gy, gx)
     return gx
 
 
@@ -192,7 +178,7 @@ def binarize_stochastic(x, random):
     if not (is_covered(x) and random.flags.c_contiguous):
         return numpy_kernels.binarize_stochastic(x, random)
     y = numpy.empty_like(x)
-    _elementwise(_binarize_stochastic, x, random, y)
+    elementwise(_binarize_stochastic, x, random, y)
     return y
 
 
@@ -201,7 +187,7 @@ def dropout_mask(x, ratio, seed):
     if x.dtype not in (numpy.float32, numpy.float64):
         return numpy_kernels.dropout_mask(x, ratio, seed)
     mask = numpy.empty(x.shape, x.dtype)
-    _elementwise(_dropout_mask, mask, numpy.uint64(seed),
+    elementwise(_dropout_mask, mask, numpy.uint64(seed),
                  numpy_kernels.dropout_limit(ratio),
                  mask.dtype.type(1 / (1 - ratio)))
     return mask
@@ -212,7 +198,7 @@ def quantize_linear(x, bits):
     if not is_covered(x):
         return numpy_kernels.quantize_linear(x, bits)
     y = numpy.empty_like(x)
-    _elementwise(_quantize_linear, x, y, x.dtype.type(2. ** (1 - bits)))
+    elementwise(_quantize_linear, x, y, x.dtype.type(2. ** (1 - bits)))
     return y
 
 
@@ -221,7 +207,7 @@ def ap2(x):
     if not is_covered(x):
         return numpy_kernels.ap2(x)
     y = numpy.empty_like(x)
-    _elementwise(_ap2, x, y)
+    elementwise(_ap2, x, y)
     return y
 
 
@@ -231,7 +217,7 @@ def quantize_log(x, n):
         return numpy_kernels.quantize_log(x, n)
     y = numpy.empty_like(x)
     limits = (2. ** (1 - n), 2. ** -n) if n else (0, 0)
-    _elementwise(_quantize_log, x, y, *map(x.dtype.type, limits))
+    elementwise(_quantize_log, x, y, *map(x.dtype.type, limits))
     return y
 
 
@@ -270,7 +256,7 @@ def adam(param, grad, m, v, alpha_t, beta1, beta2, eps, eta,
     # In the arrays' dtype, so that no operation is done in a wider one.
     scalars = [param.dtype.type(s) for s in (
         alpha_t, 1.0 - beta1, 1.0 - beta2, eps, eta, lower, upper)]
-    _elementwise(_adam, param, grad, m, v, *scalars)
+    elementwise(_adam, param, grad, m, v, *scalars)
 
 
 def shift_adamax(param, grad, m, v, step, beta1, beta2,
@@ -284,4 +270,4 @@ def shift_adamax(param, grad, m, v, step, beta1, beta2,
     scalars = [param.dtype.type(s) for s in (
         step, 1.0 - beta1, beta2, lower, upper,
         numpy.finfo(param.dtype).tiny)]
-    _elementwise(_shift_adamax, param, grad, m, v, *scalars)
+    elementwise(_shift_adamax, param, grad, m, v, *scalars)

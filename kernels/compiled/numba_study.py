@@ -8,25 +8,32 @@ import numpy
 
 from kernels import numpy_study
 from kernels.compiled.jit import is_covered, jit
+from kernels.compiled.parallel import divided, elementwise
 
 
+@divided
 @jit
-def _unit_backward(x, gy, gx):
+def _unit_backward(start, stop, x, gy, gx):
+    x, gy, gx = x[start:stop], gy[start:stop], gx[start:stop]
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
         gx[i] = gy[i] * (one if x[i] >= 0 and x[i] <= 1 else zero)
 
 
+@divided
 @jit
-def _approx_backward(x, gy, gx):
+def _approx_backward(start, stop, x, gy, gx):
+    x, gy, gx = x[start:stop], gy[start:stop], gx[start:stop]
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
         half = one - abs(x[i])
         gx[i] = gy[i] * (half + half if half > 0 else zero)
 
 
+@divided
 @jit
-def _swish_backward(a, e, gy, gx, scale):
+def _swish_backward(start, stop, a, e, gy, gx, scale):
+    a, e, gy, gx = a[start:stop], e[start:stop], gy[start:stop], gx[start:stop]
     one, two = a.dtype.type(1), a.dtype.type(2)
     for i in range(a.size):
         tanh = (one - e[i]) / (one + e[i])
@@ -34,15 +41,19 @@ def _swish_backward(a, e, gy, gx, scale):
         gx[i] = gy[i] * (scale * quotient * (two - a[i] * tanh))
 
 
+@divided
 @jit
-def _heaviside(x, y):
+def _heaviside(start, stop, x, y):
+    x, y = x[start:stop], y[start:stop]
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
         y[i] = one if x[i] > 0 else zero if x[i] <= 0 else x[i]
 
 
+@divided
 @jit
-def _quantize_ternary(x, y, threshold):
+def _quantize_ternary(start, stop, x, y, threshold):
+    x, y = x[start:stop], y[start:stop]
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
         sign = (one if x[i] > threshold else -one if x[i] < -threshold
@@ -50,16 +61,20 @@ def _quantize_ternary(x, y, threshold):
         y[i] = sign if x[i] == x[i] else x[i]
 
 
+@divided
 @jit
-def _quantize_unit(x, y, n):
+def _quantize_unit(start, stop, x, y, n):
+    x, y = x[start:stop], y[start:stop]
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
         inside = one if x[i] > one else x[i] if x[i] > 0 else zero
         y[i] = numpy.rint(inside * n) / n if x[i] == x[i] else x[i]
 
 
+@divided
 @jit
-def _bop(param, grad, m, gamma, threshold):
+def _bop(start, stop, param, grad, m, gamma, threshold):
+    param, grad, m = param[start:stop], grad[start:stop], m[start:stop]
     one = param.dtype.type(1)
     for i in range(param.size):
         m_i = m[i] + (grad[i] - m[i]) * gamma
@@ -69,21 +84,12 @@ def _bop(param, grad, m, gamma, threshold):
         param[i] = -sign if sign * m_i > threshold else sign
 
 
-def _flat(kernel, *args):
-    """Runs a kernel on flat arrays, then scalars, on one core.
-
-    What trains with these rules does so for the sake of comparison.
-    """
-    kernel(*(arg.reshape(-1) if isinstance(arg, numpy.ndarray) else arg
-             for arg in args))
-
-
 def unit_backward(x, gy):
     """See ``numpy_study.unit_backward``."""
     if not is_covered(x, gy):
         return numpy_study.unit_backward(x, gy)
     gx = numpy.empty_like(gy)
-    _flat(_unit_backward, x, gy, gx)
+    elementwise(_unit_backward, x, gy, gx)
     return gx
 
 
@@ -92,7 +98,7 @@ def approx_backward(x, gy):
     if not is_covered(x, gy):
         return numpy_study.approx_backward(x, gy)
     gx = numpy.empty_like(gy)
-    _flat(_approx_backward, x, gy, gx)
+    elementwise(_approx_backward, x, gy, gx)
     return gx
 
 
@@ -101,7 +107,7 @@ def swish_backward(x, gy):
     if not is_covered(x, gy):
         return numpy_study.swish_backward(x, gy)
     gx = numpy.empty_like(gy)
-    _flat(_swish_backward, *numpy_study.swish_exponential(x), gy, gx,
+    elementwise(_swish_backward, *numpy_study.swish_exponential(x), gy, gx,
           x.dtype.type(2 * numpy_study.SWISH_BETA))
     return gx
 
@@ -111,7 +117,7 @@ def heaviside(x):
     if not is_covered(x):
         return numpy_study.heaviside(x)
     y = numpy.empty_like(x)
-    _flat(_heaviside, x, y)
+    elementwise(_heaviside, x, y)
     return y
 
 
@@ -120,7 +126,7 @@ def quantize_ternary(x, threshold):
     if not is_covered(x):
         return numpy_study.quantize_ternary(x, threshold)
     y = numpy.empty_like(x)
-    _flat(_quantize_ternary, x, y, x.dtype.type(threshold))
+    elementwise(_quantize_ternary, x, y, x.dtype.type(threshold))
     return y
 
 
@@ -129,7 +135,7 @@ def quantize_unit(x, n):
     if not is_covered(x):
         return numpy_study.quantize_unit(x, n)
     y = numpy.empty_like(x)
-    _flat(_quantize_unit, x, y, x.dtype.type(n))
+    elementwise(_quantize_unit, x, y, x.dtype.type(n))
     return y
 
 
@@ -139,5 +145,5 @@ def bop(param, grad, m, gamma, threshold):
         numpy_study.bop(param, grad, m, gamma, threshold)
         return
     # In the arrays' dtype, so that no operation is done in a wider one.
-    _flat(_bop, param, grad, m,
+    elementwise(_bop, param, grad, m,
           *map(param.dtype.type, (gamma, threshold)))

@@ -17,6 +17,11 @@ from numba.extending import intrinsic
 
 from kernels.compiled.jit import jit
 from kernels.compiled.vector_intrinsics import WORD, address_of, int64
+from kernels.cores import n_own
+
+# Least number of values that a core is given of what is done value by value:
+# some 30 us. It has to get them from the cache of the core that made them.
+ELEMENTS = 1 << 18
 
 # Held while a range is divided: a second thread of the program that comes
 # meanwhile does its work alone. Numba's own pool would end the program.
@@ -149,3 +154,17 @@ def divided(kernel):
             _lock.release()
 
     return run
+
+
+def elementwise(kernel, *args):
+    """Runs a divided kernel on arrays, which it takes flat, and scalars.
+
+    Args:
+        kernel (callable): What :func:`divided` returns.
+        args: Contiguous arrays of one size, then scalars.
+
+    """
+    size = args[0].size
+    kernel(size, n_own(size, ELEMENTS), *(
+        arg.reshape(-1) if isinstance(arg, numpy.ndarray) else arg
+        for arg in args))

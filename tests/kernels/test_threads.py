@@ -37,6 +37,17 @@ def test_kernels_give_the_same_bits_for_any_number_of_threads(
     numpy.testing.assert_array_equal(
         kernels.binarize_backward(x, x),
         numpy_kernels.binarize_backward(x, x))
+    for name, *arguments in (
+            ('unit_backward', x), ('approx_backward', x),
+            ('swish_backward', x), ('heaviside',), ('quantize_ternary', .5),
+            ('quantize_unit', 3)):
+        numpy.testing.assert_array_equal(
+            getattr(kernels, name)(x, *arguments),
+            getattr(numpy_kernels, name)(x, *arguments))
+    pairs = [[x.copy(), numpy.zeros_like(x)] for _ in range(2)]
+    for module, (param, m) in zip((kernels, numpy_kernels), pairs):
+        module.bop(param, x, m, 1e-2, 1e-3)
+    numpy.testing.assert_array_equal(*pairs)
     q = numpy_kernels.binarize(x)
     numpy.testing.assert_array_equal(
         kernels.dropout_mask(x, .3, 5), numpy_kernels.dropout_mask(x, .3, 5))
