@@ -14,11 +14,16 @@ def sizes(settings, epoch):
     """
     sizes = {'alpha': alpha(settings, epoch)}
     if settings['optimizer'] == 'bop':
-        gamma = settings['gamma']
-        final = settings['final_gamma'] or gamma
-        sizes['gamma'] = gamma * (final / gamma) ** (
-            epoch / settings['epoch'])
+        sizes['gamma'] = _decayed(settings, 'gamma', epoch)
     return sizes
+
+
+def _decayed(settings, name, epoch):
+    """Returns a choice that decays to another one, if that is set."""
+    value, final = settings[name], settings[f'final_{name}']
+    if final is None:
+        return value
+    return value * (final / value) ** (epoch / settings['epoch'])
 
 
 def alpha(settings, epoch):
@@ -32,10 +37,7 @@ def alpha(settings, epoch):
         epoch (int): Number of the epoch, the first is 0.
 
     """
-    size = settings['alpha']
-    if settings['final_alpha'] is not None:
-        size *= (settings['final_alpha'] / size) ** (
-            epoch / settings['epoch'])
+    size = _decayed(settings, 'alpha', epoch)
     if settings['halve_every'] is not None:
         size *= .5 ** (epoch // settings['halve_every'])
     return size
