@@ -35,6 +35,7 @@ except ImportError:
 KERNELS = (
     # Products
     'dot', 'sign_matrix',
+    'convolution_2d', 'convolution_2d_gx', 'convolution_2d_gW',
     # Quantization
     'binarize', 'binarize_stochastic', 'quantize_linear', 'quantize_log',
     'heaviside', 'quantize_ternary', 'quantize_unit', 'ap2', 'count_outside',

@@ -13,6 +13,8 @@ from kernels.matrix import Matrix
 from kernels.numpy_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
+from kernels.numpy_convolution import (  # noqa: F401
+    convolution_2d, convolution_2d_gW, convolution_2d_gx)
 from kernels.numpy_study import (  # noqa: F401
     approx_backward, binarize_backward, bop, count_outside, heaviside,
     quantize_ternary, quantize_unit, swish_backward, unit_backward)

@@ -23,6 +23,8 @@ from kernels.compiled.jit import is_covered, jit
 from kernels.compiled.numba_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
+from kernels.numpy_kernels import (  # noqa: F401
+    convolution_2d, convolution_2d_gW, convolution_2d_gx)
 from kernels.compiled.numba_study import (  # noqa: F401
     approx_backward, bop, heaviside, quantize_ternary, quantize_unit,
     swish_backward, unit_backward)
