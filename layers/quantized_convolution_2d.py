@@ -1,6 +1,5 @@
 """A convolution with quantized weights: the function, then its link."""
 import chainer_compat
-import chainer
 import chainer.functions as F
 import chainer.links as L
 from chainer import function_node
