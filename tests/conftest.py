@@ -97,15 +97,22 @@ def host_cupy_bits():
 
 
 @pytest.fixture(scope='session')
+def host_cupy_convolution():
+    """The module cupy_convolution, run on the CPU, and its cupy."""
+    return run_in_stand_in('cupy_convolution')
+
+
+@pytest.fixture(scope='session')
 def host_cupy_study():
     """The module cupy_study, run on the CPU, and its cupy."""
     return run_in_stand_in('cupy_study')
 
 
 @pytest.fixture(scope='session')
-def host_cupy_kernels(host_cupy_bits, host_cupy_study):
+def host_cupy_kernels(host_cupy_bits, host_cupy_convolution, host_cupy_study):
     """The module cupy_kernels, run on the CPU, and its cupy."""
     return run_in_stand_in('cupy_kernels', cupy_bits=host_cupy_bits,
+                           cupy_convolution=host_cupy_convolution,
                            cupy_study=host_cupy_study)
 
 

@@ -17,6 +17,8 @@ from chainer.training import extensions
 from function_quantized_linear import quantized_linear
 from layers.batch_normalization import BatchNormalization
 from layers.dropout import dropout
+from layers.quantized_convolution_2d import (
+    QuantizedConvolution2D, quantized_convolution_2d)
 from link_quantized_linear import QuantizedLinear
 from optimizers.bop import Bop
 from optimizers.fused_adam import FusedAdam
@@ -27,10 +29,15 @@ from training.array_iterator import ArrayIterator
 from training.exact_evaluator import ExactEvaluator
 
 QUANTIZERS = {'quantizer', 'gradient_quantizer'}
+# What Chainer's convolutions take by **kwargs.
+KEYWORDS = [(name, inspect.Parameter.KEYWORD_ONLY, 1)
+            for name in ('dilate', 'groups')]
 
 # Ours, Chainer's, the arguments that ours has more or has changed.
 PAIRS = [
     (BatchNormalization, L.BatchNormalization, {'evaluate_with_batch'}),
+    (QuantizedConvolution2D, L.Convolution2D, {*QUANTIZERS, 'pad_value'}),
+    (quantized_convolution_2d, F.convolution_2d, {*QUANTIZERS, 'pad_value'}),
     (QuantizedLinear, L.Linear, QUANTIZERS),
     (quantized_linear, F.linear, QUANTIZERS),
     (dropout, F.dropout, set()),
@@ -59,6 +66,17 @@ class Linear(QuantizedLinear):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, quantizer=same, **kwargs)
+
+
+class Convolution2D(QuantizedConvolution2D):
+    """A QuantizedConvolution2D that does what Chainer's Convolution2D does."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, quantizer=same, **kwargs)
+
+
+def convolution(*args, **kwargs):
+    return quantized_convolution_2d(*args, quantizer=same, **kwargs)
 
 
 def linear(*args, **kwargs):
@@ -103,6 +121,8 @@ def test_the_arguments_are_chainers(ours, chainers, changed):
     if here[0][1] == there[0][1] == inspect.Parameter.VAR_POSITIONAL:
         assert changed == {here[0][0]}  # another name of the same arrays
         return
+    if '*, dilate=1, groups=1' in chainers.__doc__:
+        there[-1:] = KEYWORDS
     # What is added comes last, so that Chainer's can be given by position.
     names = [name for name, _, _ in there]
     assert [name for name, _, _ in here[:len(there)]] == names
@@ -130,6 +150,8 @@ def test_the_docstring_names_chainers_part_and_what_differs(
 
 x = numpy.ones((4, 3), 'f')
 W = numpy.ones((2, 3), 'f')
+images = numpy.ones((2, 4, 5, 6), 'f')
+windows = numpy.ones((6, 4, 3, 3), 'f')
 
 
 @pytest.mark.parametrize(('ours', 'chainers', 'args', 'kwargs'), [
@@ -151,6 +173,26 @@ W = numpy.ones((2, 3), 'f')
         ((), {}), ((3, -2), {}), (('3', 2), {}), ((3, 2), {'axis': 1}),
         ((3, 5), {'initialW': W}), ((3, 2), {'initialW': 'x'}),
         ((3, 2), {'initial_bias': W})]],
+    *[(convolution, F.convolution_2d, *rest) for rest in [
+        ((images,), {}), ((images[0], windows), {}),
+        ((images, windows[0]), {}), ((images, windows[:, :3]), {}),
+        ((images.astype('i'), windows), {}),
+        ((images, windows.astype('i')), {}), (([1, 2], windows), {}),
+        ((images, windows, W), {}), ((images, windows, W[0]), {}),
+        ((images, windows, numpy.ones(6, 'd')), {}),
+        ((images, windows, None, 1.5), {}),
+        ((images, windows, None, (1, 2, 3)), {}),
+        ((images, windows, None, 1, -1), {}),
+        ((images, windows, None, 1, 1.5), {}),
+        ((images, windows, None, 1, None), {}),
+        ((images, windows), {'dilate': 0}), ((images, windows), {'axis': 1}),
+        ((images, windows), {'groups': 2})]],
+    *[(Convolution2D, L.Convolution2D, *rest) for rest in [
+        ((), {}), ((4,), {}), ((4, -1, 3), {}), (('4', 2, 3), {}),
+        ((4, 6, 3.5), {}), ((4, 6, -1), {}), ((4, 6, 3), {'axis': 1}),
+        ((4, 6, 3), {'groups': 4}), ((3, 6, 3), {'groups': 2}),
+        ((4, 6, 3), {'initialW': W}), ((4, 6, 3), {'initialW': 'x'}),
+        ((4, 6, 3), {'initial_bias': W})]],
     *[(BatchNormalization, L.BatchNormalization, *rest) for rest in [
         ((), {}), ((None,), {}), (({},), {}), ((-1,), {}),
         ((3,), {'size': 3}), ((3,), {'initial_gamma': x}),
@@ -222,6 +264,24 @@ def test_a_link_gives_what_chainers_gives_for_any_batch(
         assert_same(*results)
 
 
+@pytest.mark.parametrize('shape', [
+    (4, 3, 5, 6), (1, 3, 2, 2), (0, 3, 5, 6), (4, 2, 5, 6), (4, 3, 5), (3,),
+    ()], ids=str)
+@pytest.mark.parametrize('dtype', 'efdi')
+@pytest.mark.parametrize('default', ['e', 'f', 'd', chainer.mixed16], ids=str)
+def test_a_convolution_gives_what_chainers_gives_for_any_batch(
+        shape, dtype, default, random):
+    # Integers, whose sums are exact in any order.
+    x = numpy.asarray(random.randint(-9, 10, shape)).astype(dtype)
+    W = random.randint(-9, 10, (2, 3, 2, 2))
+    results = []
+    for cls in Convolution2D, L.Convolution2D:
+        with chainer.using_config('dtype', default):
+            link = cls(3, 2, 2, 1, 1, False, W, numpy.array([5, -7]))
+        results.append(outcome(lambda link=link: [link(x)]))
+    assert_same(*results)
+
+
 @pytest.mark.parametrize('n_batch_axes', [1, 2])
 def test_an_empty_batch_that_chainers_linear_fails_on_is_empty(n_batch_axes):
     x = numpy.ones((0, 4, 3), 'f')
@@ -232,16 +292,26 @@ def test_an_empty_batch_that_chainers_linear_fails_on_is_empty(n_batch_axes):
         *x.shape[:n_batch_axes], 2)
 
 
+def batch_for(cls, random):
+    """Returns images of 3 channels for a convolution, else 4 vectors."""
+    size = (5, 6) if issubclass(cls, L.Convolution2D) else ()
+    return random.standard_normal((4, 3, *size)).astype('f')
+
+
 @pytest.mark.parametrize(('ours', 'chainers', 'kwargs'), [
     (QuantizedLinear, L.Linear, {'in_size': 3, 'out_size': 2}),
     (QuantizedLinear, L.Linear, {'in_size': 2}),
     (QuantizedLinear, L.Linear, {'in_size': 2, 'nobias': True}),
+    (QuantizedConvolution2D, L.Convolution2D, {
+        'in_channels': 3, 'out_channels': 2, 'ksize': 3, 'pad': 1}),
+    (QuantizedConvolution2D, L.Convolution2D, {
+        'in_channels': 2, 'out_channels': (1, 3), 'nobias': True}),
     (BatchNormalization, L.BatchNormalization, {'size': 3, 'dtype': 'd'}),
     (BatchNormalization, L.BatchNormalization, {'size': 3, 'use_beta': False}),
     (BatchNormalization, L.BatchNormalization, {'axis': 0})])
 def test_a_links_files_can_be_read_by_chainers_and_the_other_way_round(
         ours, chainers, kwargs, tmp_path, random):
-    x = random.standard_normal((4, 3)).astype('f')
+    x = batch_for(ours, random)
     for saver, loader in (ours, chainers), (chainers, ours):
         saved, loaded = saver(**kwargs), loader(**kwargs)
         saved(x)
@@ -265,11 +335,11 @@ def test_a_links_files_can_be_read_by_chainers_and_the_other_way_round(
         chainer.Sequential(link).repeat(2, 'copy')[1][0])],
     ids=['deepcopy', 'pickle', 'copy', 'share', 'device', 'repeat'])
 @pytest.mark.parametrize('link', [
-    QuantizedLinear(3, 2), BatchNormalization(3),
-    BatchNormalization(3, evaluate_with_batch=True)],
-    ids=['linear', 'normalization', 'with batch'])
+    QuantizedLinear(3, 2), QuantizedConvolution2D(3, 2, 3, pad_value=-1),
+    BatchNormalization(3), BatchNormalization(3, evaluate_with_batch=True)],
+    ids=['linear', 'convolution', 'normalization', 'with batch'])
 def test_a_copy_of_a_link_is_one_of_its_class(link, make, random):
-    x = random.standard_normal((4, 3)).astype('f')
+    x = batch_for(type(link), random)
     link(x)
     other = make(link)
     assert type(other) is type(link)

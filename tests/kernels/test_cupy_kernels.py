@@ -9,6 +9,8 @@ import pytest
 
 import kernels
 from kernels import numpy_kernels
+from kernels.window import Window
+from tests.helpers import convolutions
 from tests.helpers.kernel_samples import (
     ADAM, CLIP, QUANTIZE, SIZES, adam_arrays, rounding_samples, same_bits,
     samples)
@@ -101,6 +103,30 @@ def check_products(backend, cupy, dtype, random):
               W[:, :70].dot(W))
 
 
+def check_convolutions(backend, cupy, dtype, random):
+    """Compares a backend's convolutions of integers with NumPy's."""
+    for size, ksize, arguments in convolutions.CASES:
+        window = Window(groups=arguments.get('groups', 1), **{
+            name: convolutions.pair(value)
+            for name, value in arguments.items() if name != 'groups'})
+        for n in 3, 0:
+            x, W, gy = (random.randint(-3, 4, shape).astype(dtype)
+                        for shape in (
+                (n, 4, *size), (8, 4 // window.groups, *ksize),
+                (n, 8, *window.out_size(size, ksize))))
+            for name, arrays, rest in [
+                    ('convolution_2d', (x, W), (window,)),
+                    ('convolution_2d_gx', (gy, W), (window, size)),
+                    ('convolution_2d_gW', (x, gy), (window, ksize))]:
+                result = getattr(backend, name)(
+                    *map(cupy.asarray, arrays), *rest)
+                expected = getattr(numpy_kernels, name)(*arrays, *rest)
+                assert result.flags.c_contiguous
+                assert result.dtype == expected.dtype
+                numpy.testing.assert_array_equal(
+                    cupy.asnumpy(result), expected)
+
+
 @pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
                                    numpy.float64])
 @pytest.mark.parametrize('size', SIZES)
@@ -141,6 +167,22 @@ def test_cuda_products_of_signs_are_exact_on_the_host(
         host_cupy_kernels, random):
     check_products(host_cupy_kernels, host_cupy_kernels.cupy, numpy.float32,
                    random)
+
+
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+def test_cuda_convolutions_of_integers_are_exact_on_the_host(
+        host_cupy_kernels, dtype, random):
+    check_convolutions(
+        host_cupy_kernels, host_cupy_kernels.cupy, dtype, random)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+def test_cupy_convolutions_of_integers_are_exact(dtype, random):
+    import cupy
+    check_convolutions(kernels, cupy, dtype, random)
 
 
 @pytest.mark.gpu

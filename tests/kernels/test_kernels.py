@@ -10,7 +10,8 @@ import numpy
 import pytest
 
 import kernels
-from kernels import numpy_bits, numpy_kernels, numpy_study
+from kernels import (
+    numpy_bits, numpy_convolution, numpy_kernels, numpy_study)
 from tests.helpers import ROOT, needs_numba, numba_kernels
 from tests.helpers.packed_products import Case
 
@@ -24,7 +25,8 @@ STEPS = {'dropout_limit', 'sqrt_half', 'swish_exponential', 'whole_runs'}
 # define its kernels.
 
 def of_numpy(request):
-    return numpy_kernels, [numpy_kernels, numpy_bits, numpy_study]
+    return numpy_kernels, [
+        numpy_kernels, numpy_bits, numpy_convolution, numpy_study]
 
 
 def of_numba(request):
@@ -35,7 +37,7 @@ def of_numba(request):
 def of_cupy(request):
     modules = [request.getfixturevalue(name)
                for name in ('host_cupy_kernels', 'host_cupy_bits',
-                            'host_cupy_study')]
+                            'host_cupy_convolution', 'host_cupy_study')]
     return modules[0], modules
 
 
@@ -45,13 +47,14 @@ on_each_backend = pytest.mark.parametrize('backend', [
 
 
 def test_these_tests_know_the_modules_of_all_backends():
+    names = ['bits', 'convolution', 'kernels', 'study']
     assert sorted(
-        str(path.relative_to(FOLDER)) for end in ('kernels', 'bits', 'study')
-        for path in FOLDER.rglob(f'*_{end}.py')) == sorted([
-            'numpy_bits.py', 'numpy_kernels.py', 'numpy_study.py',
-            'cupy_bits.py', 'cupy_kernels.py', 'cupy_study.py', *(
-                os.path.join('compiled', f'numba_{end}.py')
-                for end in ('bits', 'kernels', 'study'))])
+        str(path.relative_to(FOLDER)) for name in names
+        for path in FOLDER.rglob(f'*_{name}.py')) == sorted([
+            *(f'{backend}_{name}.py' for backend in ('numpy', 'cupy')
+              for name in names),
+            *(os.path.join('compiled', f'numba_{name}.py')
+              for name in names if name != 'convolution')])
 
 
 def test_no_kernel_is_named_twice():

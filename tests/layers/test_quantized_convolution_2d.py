@@ -201,9 +201,10 @@ def test_backward_computes_what_is_asked_for_alone(
     for name in 'gx', 'gW':
         kernel = getattr(kernels, f'convolution_2d_{name}')
         monkeypatch.setattr(
-            kernels, f'convolution_2d_{name}', lambda *args, name=name, k=(
-                kernel): computed.add(name) or k(*args))
-    x, W, b, gy = small_arrays(random)
+            kernels, f'convolution_2d_{name}',
+            lambda *args, name=name, kernel=kernel: (
+                computed.add(name) or kernel(*args)))
+    x, W, b, _ = small_arrays(random)
     x, W, b = (chainer.Variable(array, requires_grad=name in inputs)
                for name, array in (('x', x), ('W', W), ('b', b)))
     y = quantized_convolution_2d(x, W, b, pad=1, pad_value=pad_value)

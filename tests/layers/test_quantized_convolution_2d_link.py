@@ -33,6 +33,7 @@ def test_the_gradient_quantizer_is_that_of_the_function(x, random):
     link = QuantizedConvolution2D(4, 6, 3, gradient_quantizer=rounded)
     y = link(x)
     y.grad = random.standard_normal(y.shape).astype('f')
+    link.cleargrads()
     y.backward(retain_grad=True)
     gb = rounded(y.grad).sum(axis=(0, 2, 3))
     numpy.testing.assert_allclose(link.b.grad, gb, rtol=1e-5)
