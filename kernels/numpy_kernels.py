@@ -15,6 +15,8 @@ from kernels.numpy_bits import (  # noqa: F401
     unpack_signs, xnor_dot, xnor_sign)
 from kernels.numpy_convolution import (  # noqa: F401
     convolution_2d, convolution_2d_gW, convolution_2d_gx)
+from kernels.numpy_max_pooling import (  # noqa: F401
+    max_pooling_2d, max_pooling_2d_backward)
 from kernels.numpy_normalization import (  # noqa: F401
     batch_normalization, batch_normalization_backward, normalize)
 from kernels.numpy_study import (  # noqa: F401

@@ -19,6 +19,7 @@ PRIVATE_NAMES = {
     'function_quantized_linear': ['chainer.utils.type_check._argname'],
     'layers.batch_normalization': [
         'chainer.functions.normalization.batch_normalization._impl_selector'],
+    'layers.max_pooling_2d': ['chainer.utils.type_check._argname'],
     'layers.shift_batch_normalization': [
         'chainer.utils.type_check._argname'],
     'optimizers.fused_clip': [
