@@ -1,7 +1,8 @@
-"""Max pooling of images, compiled by Numba; a part of the work are planes.
+"""Max pooling by windows of 2 x 2, compiled by Numba.
 
-A plane is a channel of an image. The usual window of 2 x 2 has loops of its
-own, whose steps LLVM knows: they become vectors.
+The loops know the window's size, so that LLVM makes vectors of them. In NumPy
+windows of other sizes are no slower. A part of the work are some planes, the
+channels of all images.
 """
 import numpy
 
@@ -13,14 +14,13 @@ from kernels.cores import n_own
 
 @jit
 def _is_more(value, best):
-    # True for NaN, but behind another one; no branches, so that there can be
-    # vectors.
+    # True for NaN, but behind another one.
     return (not value <= best) & (best == best)
 
 
 @divided
 @jit
-def _max_pooling_2_by_2(start, stop, x, y, index):
+def _max_pooling(start, stop, x, y, index):
     height, width = y.shape[1:]
     for plane in range(start, stop):
         for i in range(height):
@@ -43,25 +43,7 @@ def _max_pooling_2_by_2(start, stop, x, y, index):
 
 @divided
 @jit
-def _max_pooling(start, stop, x, kh, kw, y, index):
-    height, width = y.shape[1:]
-    for plane in range(start, stop):
-        for i in range(height):
-            out, places = y[plane, i], index[plane, i]
-            for j in range(width):
-                out[j] = x[plane, kh * i, kw * j]
-                places[j] = 0
-            for place in range(1, kh * kw):
-                row = x[plane, kh * i + place // kw, place % kw:]
-                for j in range(width):
-                    if _is_more(row[kw * j], out[j]):
-                        out[j] = row[kw * j]
-                        places[j] = place
-
-
-@divided
-@jit
-def _max_pooling_2_by_2_backward(start, stop, gy, index, gx):
+def _max_pooling_backward(start, stop, gy, index, gx):
     height, width = gy.shape[1:]
     zero = gy.dtype.type(0)
     for plane in range(start, stop):
@@ -79,19 +61,6 @@ def _max_pooling_2_by_2_backward(start, stop, gy, index, gx):
         gx[plane, 2 * height:] = 0
 
 
-@divided
-@jit
-def _max_pooling_backward(start, stop, gy, index, kh, kw, gx):
-    height, width = gy.shape[1:]
-    gx[start:stop] = 0
-    for plane in range(start, stop):
-        for i in range(height):
-            for j in range(width):
-                place = index[plane, i, j]
-                gx[plane, kh * i + place // kw, kw * j + place % kw] = (
-                    gy[plane, i, j])
-
-
 def _planes(images):
     """Returns images as an array of planes."""
     n, n_channels, *size = images.shape
@@ -100,33 +69,23 @@ def _planes(images):
 
 def max_pooling_2d(x, ksize):
     """See ``numpy_kernels.max_pooling_2d``."""
-    if not is_covered(x):
+    if ksize != (2, 2) or not is_covered(x):
         return numpy_kernels.max_pooling_2d(x, ksize)
     n, n_channels, height, width = x.shape
-    y = numpy.empty((n, n_channels, height // ksize[0], width // ksize[1]),
-                    x.dtype)
+    y = numpy.empty((n, n_channels, height // 2, width // 2), x.dtype)
     index = numpy.empty(y.shape, numpy.uint8)
-    planes = map(_planes, (y, index))
-    n_parts = n_own(x.size, ELEMENTS)
-    if ksize == (2, 2):
-        _max_pooling_2_by_2(n * n_channels, n_parts, _planes(x), *planes)
-    else:
-        _max_pooling(n * n_channels, n_parts, _planes(x), *ksize, *planes)
+    _max_pooling(n * n_channels, n_own(x.size, ELEMENTS),
+                 *map(_planes, (x, y, index)))
     return y, index
 
 
 def max_pooling_2d_backward(gy, index, ksize, size):
     """See ``numpy_kernels.max_pooling_2d_backward``."""
-    if not (is_covered(gy) and index.flags.c_contiguous):
+    if (ksize != (2, 2) or not is_covered(gy)
+            or not index.flags.c_contiguous):
         return numpy_kernels.max_pooling_2d_backward(gy, index, ksize, size)
     n, n_channels = gy.shape[:2]
     gx = numpy.empty((n, n_channels, *size), gy.dtype)
-    n_parts = n_own(gx.size, ELEMENTS)
-    planes = map(_planes, (gy, index))
-    if ksize == (2, 2):
-        _max_pooling_2_by_2_backward(
-            n * n_channels, n_parts, *planes, _planes(gx))
-    else:
-        _max_pooling_backward(
-            n * n_channels, n_parts, *planes, *ksize, _planes(gx))
+    _max_pooling_backward(n * n_channels, n_own(gx.size, ELEMENTS),
+                          *map(_planes, (gy, index, gx)))
     return gx
