@@ -43,6 +43,7 @@ KERNELS = (
     'binarize_backward', 'unit_backward', 'approx_backward', 'swish_backward',
     # Layers and optimizers
     'dropout_mask', 'batch_normalization', 'batch_normalization_backward',
+    'normalize', 'max_pooling_2d', 'max_pooling_2d_backward',
     'adam', 'shift_adamax', 'bop',
     # A packed net
     'pack_signs', 'unpack_signs', 'tile_weights', 'tile_pixel_weights',

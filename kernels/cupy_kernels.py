@@ -21,11 +21,14 @@ from kernels.cupy_bits import (  # noqa: F401
     unpack_signs, xnor_dot, xnor_sign)
 from kernels.cupy_convolution import (  # noqa: F401
     convolution_2d, convolution_2d_gW, convolution_2d_gx)
+from kernels.cupy_max_pooling import (  # noqa: F401
+    max_pooling_2d, max_pooling_2d_backward)
 from kernels.cupy_study import (  # noqa: F401
     approx_backward, bop, heaviside, quantize_ternary, quantize_unit,
     swish_backward, unit_backward)
 from kernels.matrix import Matrix
 from kernels.numpy_kernels import dropout_limit, sqrt_half
+from kernels.numpy_normalization import axes, n_values, spread
 
 BINARIZE = (
     'T x', 'T y',
@@ -174,22 +177,28 @@ def binarize_backward(x, gy):
     return _kernel(BINARIZE_BACKWARD)(x, gy)
 
 
+def normalize(x, gamma, beta, mean, inv_std):
+    """See ``numpy_kernels.normalize``."""
+    return _kernel(NORMALIZE)(
+        x, *(spread(vector, x) for vector in (mean, inv_std, gamma, beta)))
+
+
 def batch_normalization(x, gamma, beta, eps):
     """See ``numpy_kernels.batch_normalization``."""
-    mean = x.mean(axis=0)
-    var = x.var(axis=0)
+    mean = x.mean(axis=axes(x))
+    var = x.var(axis=axes(x))
     inv_std = cupy.reciprocal(cupy.sqrt(var + x.dtype.type(eps)))
-    y = _kernel(NORMALIZE)(x, mean, inv_std, gamma, beta)
-    return y, mean, var, inv_std
+    return normalize(x, gamma, beta, mean, inv_std), mean, var, inv_std
 
 
 def batch_normalization_backward(x, gamma, gy, mean, inv_std):
     """See ``numpy_kernels.batch_normalization_backward``."""
-    ggamma = _reduction(GGAMMA)(x, mean, inv_std, gy, axis=0)
-    gbeta = gy.sum(axis=0)
+    mean, inv_std, gamma = (spread(v, x) for v in (mean, inv_std, gamma))
+    ggamma = _reduction(GGAMMA)(x, mean, inv_std, gy, axis=axes(x))
+    gbeta = gy.sum(axis=axes(x))
     gx = _kernel(NORMALIZE_BACKWARD)(
-        x, mean, inv_std, gamma, gy, ggamma, gbeta,
-        x.dtype.type(1. / len(x)))
+        x, mean, inv_std, gamma, gy, spread(ggamma, x), spread(gbeta, x),
+        x.dtype.type(1. / n_values(x)))
     return gx, ggamma, gbeta
 
 

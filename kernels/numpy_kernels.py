@@ -3,8 +3,8 @@
 Every function takes arrays of any float dtype and any memory layout.
 ``numba_kernels`` and ``cupy_kernels`` hold the same functions under the same
 names. The kernels of a packed net are in ``numpy_bits``, those of estimators
-and Bop in ``numpy_study``; they are imported here, so that one module has all
-kernels of a backend.
+and Bop in ``numpy_study``, those of layers in files of their own; they are
+imported here, so that one module has all kernels of a backend.
 """
 import numpy
 
@@ -15,6 +15,10 @@ from kernels.numpy_bits import (  # noqa: F401
     unpack_signs, xnor_dot, xnor_sign)
 from kernels.numpy_convolution import (  # noqa: F401
     convolution_2d, convolution_2d_gW, convolution_2d_gx)
+from kernels.numpy_max_pooling import (  # noqa: F401
+    max_pooling_2d, max_pooling_2d_backward)
+from kernels.numpy_normalization import (  # noqa: F401
+    batch_normalization, batch_normalization_backward, normalize)
 from kernels.numpy_study import (  # noqa: F401
     approx_backward, binarize_backward, bop, count_outside, heaviside,
     quantize_ternary, quantize_unit, swish_backward, unit_backward)
@@ -204,49 +208,6 @@ def quantize_log(x, n):
         y = numpy.where(magnitude < x.dtype.type(2. ** -n),
                         x.dtype.type(0), y)
     return numpy.copysign(y, x)
-
-
-def batch_normalization(x, gamma, beta, eps):
-    """Normalizes each column of a batch by its own mean and variance.
-
-    ``y = gamma (x - mean) / sqrt(var + eps) + beta``, each operation rounded
-    to the dtype of the arrays, in the order that Chainer's function has.
-
-    Args:
-        x (numpy.ndarray): Float batch of shape (N, M).
-        gamma, beta (numpy.ndarray): Scale and shift of shape (M,), x's dtype.
-        eps (float): Small value for the numerical stability.
-
-    Returns:
-        tuple: y (N, M), and mean, variance and ``1 / sqrt(var + eps)``, (M,),
-        all of x's dtype.
-
-    """
-    mean = x.mean(axis=0)
-    var = x.var(axis=0)
-    inv_std = numpy.reciprocal(numpy.sqrt(var + x.dtype.type(eps)))
-    y = (x - mean) * inv_std * gamma + beta
-    return y, mean, var, inv_std
-
-
-def batch_normalization_backward(x, gamma, gy, mean, inv_std):
-    """Returns the gradients of a batch normalization.
-
-    Args:
-        x, gamma, mean, inv_std (numpy.ndarray): Arguments and results of
-            :func:`batch_normalization`, N not 0.
-        gy (numpy.ndarray): Upstream gradient of shape (N, M), x's dtype.
-
-    Returns:
-        tuple: gx (N, M), ggamma (M,), gbeta (M,), all of x's dtype.
-
-    """
-    x_hat = (x - mean) * inv_std
-    ggamma = (gy * x_hat).sum(axis=0)
-    gbeta = gy.sum(axis=0)
-    inv_n = x.dtype.type(1. / len(x))
-    gx = gamma * inv_std * (gy - (x_hat * ggamma + gbeta) * inv_n)
-    return gx, ggamma, gbeta
 
 
 def sign_matrix(W):

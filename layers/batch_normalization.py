@@ -1,11 +1,13 @@
 import chainer_compat
 import chainer
 import chainer.links as L
+from chainer import backend
 from chainer.backends import cuda
 from chainer.functions.normalization import batch_normalization
 import numpy
 
 import kernels
+from kernels.numpy_normalization import n_values
 
 
 def update_averages(running_mean, running_var, mean, var, n, decay):
@@ -29,7 +31,8 @@ class _FusedImpl(batch_normalization.GeneralBatchNormalizationImpl):
     """Chainer's computation in few passes over memory.
 
     Chainer's function chooses among implementations; this is one more for
-    arrays of shape (N, M). The double backward stays Chainer's.
+    arrays of shape (N, M) or (N, M, height, width). The double backward stays
+    Chainer's.
     """
 
     def forward(self, axis, gamma, x, x_layout, xp, expander,
@@ -38,7 +41,7 @@ class _FusedImpl(batch_normalization.GeneralBatchNormalizationImpl):
             x, gamma, beta, eps)
         if running_mean is not None:
             update_averages(
-                running_mean, running_var, mean, var, len(x), decay)
+                running_mean, running_var, mean, var, n_values(x), decay)
         return (y, x_layout, running_mean, running_var, mean, var, inv_std,
                 None)
 
@@ -49,24 +52,51 @@ class _FusedImpl(batch_normalization.GeneralBatchNormalizationImpl):
         return gx, x_layout, ggamma, gbeta
 
 
+def _are_covered(x, vectors, axis):
+    """Returns whether the kernels normalize an array over the axes."""
+    return (type(x) in (numpy.ndarray, cuda.ndarray)
+            and all(type(vector) is type(x) and vector.dtype == x.dtype
+                    for vector in vectors)
+            and x.dtype in (numpy.float32, numpy.float64)
+            and (x.ndim, axis) in ((2, (0,)), (4, (0, 2, 3)))
+            and n_values(x) > 0)
+
+
 def _select_impl(function, inputs):
-    x = inputs[0]
-    if (type(x) in (numpy.ndarray, cuda.ndarray)
-            and all(type(array) is type(x) and array.dtype == x.dtype
-                    for array in inputs)
-            and x.ndim == 2 and function.axis == (0,) and len(x) > 0
-            and x.dtype in (numpy.float32, numpy.float64)):
+    x, *vectors = inputs
+    if _are_covered(x, vectors, function.axis):
         return _FusedImpl()
     return batch_normalization._impl_selector(function, inputs)
+
+
+class _FixedImages(batch_normalization.FixedBatchNormalization):
+    """Chainer's function of fixed statistics, in one pass for images.
+
+    On the CPU it gives the same bits; the backward stays Chainer's.
+    """
+
+    def forward(self, inputs):
+        x, gamma, beta, mean, var = inputs
+        if x.ndim != 4 or gamma.ndim != 1 or not _are_covered(
+                x, inputs[1:], self.axis or (0, 2, 3)):
+            return super().forward(inputs)
+        self.retain_inputs((0, 1, 3, 4))
+        self.axis, self.key_axis = (0, 2, 3), (1,)
+        self.expander = None, slice(None), None, None
+        xp = backend.get_array_module(x)
+        self.inv_var = xp.reciprocal(var + self.eps)
+        self.inv_std = xp.sqrt(self.inv_var)
+        return kernels.normalize(x, gamma, beta, mean, self.inv_std),
 
 
 class BatchNormalization(L.BatchNormalization):
     """Batch normalization that trains in few passes over memory.
 
     :class:`chainer.links.BatchNormalization` with the same arguments,
-    parameters, snapshots, results and errors. For a batch of vectors, float32
-    or float64, its training mode runs on this project's kernels, else on
-    Chainer's functions.
+    parameters, snapshots, results and errors. For a batch of vectors or of
+    images, float32 or float64, its training mode runs on this project's
+    kernels, and so does the evaluation of images; all else on Chainer's
+    functions. The sums over images are taken in another order than Chainer's.
 
     Args:
         evaluate_with_batch (bool): If ``True``, evaluation normalizes by the
@@ -108,14 +138,19 @@ class BatchNormalization(L.BatchNormalization):
             with chainer.using_config('train', True), (
                     chainer.using_config('in_recomputing', True)):
                 return super().forward(x, **kwargs)
-        if (not chainer.config.train or chainer.config.in_recomputing
+        if ((chainer.config.train and chainer.config.in_recomputing)
                 # Fine-tuning, or an argument that Chainer complains of.
                 or kwargs not in ({}, {'finetune': False})
                 or self.avg_mean is None
                 or self.gamma is None or self.beta is None):
             return super().forward(x, **kwargs)
-        function = batch_normalization.BatchNormalization(
-            self.eps, self.avg_mean, self.avg_var, self.decay, self.axis,
-            impl_selector=self.impl_selector)
-        y, = function.apply((x, self.gamma, self.beta))
+        if chainer.config.train:
+            function = batch_normalization.BatchNormalization(
+                self.eps, self.avg_mean, self.avg_var, self.decay, self.axis,
+                impl_selector=self.impl_selector)
+            y, = function.apply((x, self.gamma, self.beta))
+        else:
+            function = _FixedImages(self.eps, self.axis)
+            y, = function.apply((
+                x, self.gamma, self.beta, self.avg_mean, self.avg_var))
         return y

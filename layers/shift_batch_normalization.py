@@ -10,6 +10,7 @@ from chainer.utils import type_check
 import numpy
 
 import kernels
+from kernels.numpy_normalization import axes, spread
 
 
 class ShiftBatchNormalizationFunction(function_node.FunctionNode):
@@ -27,11 +28,12 @@ class ShiftBatchNormalizationFunction(function_node.FunctionNode):
     def check_type_forward(self, in_types):
         type_check._argname(in_types, ('x', 'gamma', 'beta'))
         x_type, gamma_type, beta_type = in_types
-        type_check.expect(
-            x_type.dtype.kind == 'f',
-            x_type.ndim == 2,
-            x_type.shape[0] > 0,
-        )
+        type_check.expect(x_type.dtype.kind == 'f')
+        if type_check.eval(x_type.ndim) == 4:
+            type_check.expect(x_type.shape[2] > 0, x_type.shape[3] > 0)
+        else:
+            type_check.expect(x_type.ndim == 2)
+        type_check.expect(x_type.shape[0] > 0)
         for vector in gamma_type, beta_type:
             type_check.expect(
                 vector.dtype == x_type.dtype,
@@ -43,14 +45,14 @@ class ShiftBatchNormalizationFunction(function_node.FunctionNode):
         self.retain_inputs((1,))
         x, gamma, beta = inputs
         dtype = x.dtype.type
-        self.mean = x.mean(axis=0)
-        self.centred = x - self.mean
+        self.mean = x.mean(axis=axes(x))
+        self.centred = x - spread(self.mean, x)
         self.power = kernels.ap2(self.centred)
-        var = (self.centred * self.power).mean(axis=0)
+        var = (self.centred * self.power).mean(axis=axes(x))
         self.inv_std = dtype(1) / (var + dtype(self.eps)) ** dtype(.5)
         self.scale = kernels.ap2(self.inv_std)
-        y = self.centred * (self.scale * kernels.ap2(gamma))
-        y += beta
+        y = self.centred * spread(self.scale * kernels.ap2(gamma), x)
+        y += spread(beta, x)
         return y,
 
     def backward(self, indexes, grad_outputs):
@@ -74,14 +76,16 @@ class ShiftBatchNormalizationGrad(function_node.FunctionNode):
 
     def forward(self, inputs):
         gy, = inputs
-        n = gy.dtype.type(len(gy))
-        correlation = (self.power * gy).sum(axis=0) / n
+        correlation = (self.power * gy).mean(axis=axes(gy))
         correlation *= self.scale * self.scale
-        gx = gy - gy.sum(axis=0) / n
-        gx -= self.power * correlation
-        gx *= kernels.ap2(self.gamma) * self.scale
-        ggamma = (gy * kernels.ap2(self.centred * self.scale)).sum(axis=0)
-        return gx, ggamma, gy.sum(axis=0)
+        gx = gy - spread(gy.mean(axis=axes(gy)), gy)
+        gx -= self.power * spread(correlation, gy)
+        gx *= spread(kernels.ap2(self.gamma) * self.scale, gy)
+        ggamma = (gy * self._power_of_x_hat()).sum(axis=axes(gy))
+        return gx, ggamma, gy.sum(axis=axes(gy))
+
+    def _power_of_x_hat(self):
+        return kernels.ap2(self.centred * spread(self.scale, self.centred))
 
     def backward(self, indexes, grad_outputs):
         ggx, gggamma, ggbeta = grad_outputs
@@ -90,20 +94,21 @@ class ShiftBatchNormalizationGrad(function_node.FunctionNode):
             terms.append(ShiftBatchNormalizationGrad(
                 self.centred, self.power, self.scale, self.gamma).apply(
                     (ggx,))[0])
-        shape = self.centred.shape
         if gggamma is not None:
-            terms.append(F.broadcast_to(gggamma, shape) * kernels.ap2(
-                self.centred * self.scale))
+            terms.append(self._broadcast(gggamma) * self._power_of_x_hat())
         if ggbeta is not None:
-            terms.append(F.broadcast_to(ggbeta, shape))
+            terms.append(self._broadcast(ggbeta))
         return F.add(*terms) if len(terms) > 1 else terms[0],
+
+    def _broadcast(self, vector):
+        return F.broadcast_to(spread(vector, self.centred), self.centred.shape)
 
 
 def shift_batch_normalization(x, gamma, beta, eps=1e-5, running_mean=None,
                               running_inv_std=None, decay=.875):
-    """Shift-based batch normalization of a batch of vectors.
+    """Shift-based batch normalization of a batch of vectors or of images.
 
-    It takes vectors alone: :func:`chainer.functions.batch_normalization` and
+    It takes these alone: :func:`chainer.functions.batch_normalization` and
     its ``axis`` are for arrays of any number of axes.
 
     Batch normalization whose products are shifts, by rounding one factor of
@@ -115,8 +120,9 @@ def shift_batch_normalization(x, gamma, beta, eps=1e-5, running_mean=None,
         s = AP2(1 / \\sqrt{var + \\epsilon}), \\\\
         y &= C \\, s \\, AP2(\\gamma) + \\beta
 
-    with the means over the batch. Backward, in the closed form of the
-    authors' code, which is not the derivative of the above:
+    with the means over the batch, and over the pixels of its images.
+    Backward, in the closed form of the authors' code, which is not the
+    derivative of the above:
 
     .. math::
         g_x &= AP2(\\gamma) \\, s \\, (g_y - mean(g_y)
@@ -127,7 +133,8 @@ def shift_batch_normalization(x, gamma, beta, eps=1e-5, running_mean=None,
 
     Args:
         x (:class:`~chainer.Variable` or :ref:`ndarray`): Batch of shape
-            (N, M), N not 0, of a float dtype.
+            (N, M) or (N, M, height, width), all but M not 0, of a float
+            dtype.
         gamma, beta (:class:`~chainer.Variable` or :ref:`ndarray`): Scale and
             shift of shape (M,) and x's dtype.
         eps (float): Small value for the numerical stability.
@@ -176,8 +183,8 @@ def fixed_shift_batch_normalization(x, gamma, beta, mean, inv_std):
     alone.
 
     Args:
-        x (:class:`~chainer.Variable` or :ref:`ndarray`): Batch, (N, M), of a
-            float dtype.
+        x (:class:`~chainer.Variable` or :ref:`ndarray`): Batch, (N, M) or
+            (N, M, height, width), of a float dtype.
         gamma, beta, mean, inv_std (:ref:`ndarray`): Vectors of shape (M,) and
             x's dtype.
 
@@ -190,11 +197,13 @@ def fixed_shift_batch_normalization(x, gamma, beta, mean, inv_std):
 
     """
     x = chainer.as_variable(x)
-    if x.ndim != 2 or x.shape[1:] != mean.shape or x.dtype != mean.dtype:
+    if (x.ndim not in (2, 4) or x.shape[1:2] != mean.shape
+            or x.dtype != mean.dtype):
         raise type_check.InvalidType(
-            f'x of shape (N, {mean.size}) and dtype {mean.dtype}',
-            f'shape {x.shape} and dtype {x.dtype}')
-    return (x - mean) * (kernels.ap2(inv_std) * kernels.ap2(gamma)) + beta
+            f'x of shape (N, {mean.size}) or (N, {mean.size}, height, width) '
+            f'and dtype {mean.dtype}', f'shape {x.shape} and dtype {x.dtype}')
+    scale = kernels.ap2(inv_std) * kernels.ap2(gamma)
+    return (x - spread(mean, x)) * spread(scale, x) + spread(beta, x)
 
 
 class ShiftBatchNormalization(link.Link):
@@ -205,14 +214,14 @@ class ShiftBatchNormalization(link.Link):
     what is averaged is ``1 / sqrt(var + eps)`` before it is rounded to a
     power of two.
 
-    It takes batches of shape (N, size) and dtype float32, whatever
-    ``chainer.config.dtype`` is, in training with N of at least 1. It does not
-    stand in the place of :class:`chainer.links.BatchNormalization`: its
-    defaults and snapshots are others, and of the arguments it has these
+    It takes batches of shape (N, size) or (N, size, height, width) and dtype
+    float32, whatever ``chainer.config.dtype`` is, not empty in training. It
+    does not stand in the place of :class:`chainer.links.BatchNormalization`:
+    its defaults and snapshots are others, and of the arguments it has these
     alone, and no ``finetune``.
 
     Args:
-        size (int): Size of an input vector.
+        size (int): Size of an input vector, or channels of an image.
         decay (float): Weight of the averages' old values: 1 less the weight
             of the new batch.
         eps (float): Small value for the numerical stability.
@@ -245,7 +254,7 @@ class ShiftBatchNormalization(link.Link):
         self.register_persistent('avg_inv_std')
 
     def forward(self, x):
-        """Normalizes a batch of shape (N, size)."""
+        """Normalizes a batch, (N, size) or (N, size, height, width)."""
         if not chainer.config.train:
             return fixed_shift_batch_normalization(
                 x, self.gamma.array, self.beta.array, self.avg_mean,

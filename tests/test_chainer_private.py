@@ -20,6 +20,7 @@ PRIVATE_NAMES = {
     'layers.batch_normalization': [
         'chainer.functions.normalization.batch_normalization._impl_selector'],
     'layers.convolution_2d': ['chainer.utils.type_check._argname'],
+    'layers.max_pooling_2d': ['chainer.utils.type_check._argname'],
     'layers.quantized_convolution_2d': ['chainer.utils.type_check._argname'],
     'layers.shift_batch_normalization': [
         'chainer.utils.type_check._argname'],

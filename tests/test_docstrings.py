@@ -7,11 +7,12 @@ from tests.helpers import ROOT, program_files
 
 # Modules whose examples run as they stand, imports included.
 WITH_EXAMPLES = [
-    'function_quantized_linear', 'layers.dropout', 'layers.quantize_gradient',
-    'layers.quantized_convolution_2d', 'layers.shift_batch_normalization',
-    'link_quantized_linear', 'optimizers.bop', 'optimizers.fused_adam',
-    'optimizers.shift_adamax', 'prediction.packed_net', 'qst', 'quantizers',
-    'training.array_dataset', 'weight_clip']
+    'function_quantized_linear', 'layers.dropout', 'layers.max_pooling_2d',
+    'layers.quantize_gradient', 'layers.quantized_convolution_2d',
+    'layers.shift_batch_normalization', 'link_quantized_linear',
+    'optimizers.bop', 'optimizers.fused_adam', 'optimizers.shift_adamax',
+    'prediction.packed_net', 'qst', 'quantizers', 'training.array_dataset',
+    'weight_clip']
 
 
 def test_the_list_is_that_of_the_modules_with_examples():

@@ -1,15 +1,16 @@
 """The arithmetic of a training, each kernel one pass over memory, by Numba.
 
 The results equal those of ``numpy_kernels`` bit for bit: the same operations
-in the same order, and no contraction to fused multiply-adds. The exception are
-products of real numbers, whose sums a BLAS library orders as it likes. What
+in the same order, and no contraction to fused multiply-adds. The exceptions
+are products of real numbers, whose sums a BLAS library orders as it likes, and
+batch normalization of images, whose sums have an order of their own. What
 the compiled code does not cover (float16, arrays that are not contiguous) goes
 to NumPy.
 
 What is large is divided among cores, see ``parallel``. The kernels of a packed
 net are in ``numba_bits``, those of estimators and Bop in ``numba_study``,
-those of batch normalization in a file of their own; they are imported here, so
-that one module has all kernels of a backend.
+those of layers in files of their own; they are imported here, so that one
+module has all kernels of a backend.
 """
 import math
 
@@ -18,8 +19,10 @@ import numpy
 from kernels import numpy_kernels
 from kernels.compiled import sparse_product, table_product
 from kernels.compiled.batch_normalization import (  # noqa: F401
-    batch_normalization, batch_normalization_backward)
+    batch_normalization, batch_normalization_backward, normalize)
 from kernels.compiled.jit import is_covered, jit
+from kernels.compiled.max_pooling import (  # noqa: F401
+    max_pooling_2d, max_pooling_2d_backward)
 from kernels.compiled.numba_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)

@@ -6,7 +6,8 @@ import pytest
 import kernels
 from kernels import numpy_kernels
 from tests.helpers import on_each_backend
-from tests.helpers.kernel_samples import ADAM, CLIP, adam_arrays, same_bits
+from tests.helpers.kernel_samples import (
+    ADAM, CLIP, QUANTIZE, adam_arrays, same_bits, samples)
 
 LAYOUTS = {
     'contiguous': lambda a: a,
@@ -29,6 +30,37 @@ def test_any_memory_layout_gives_the_same_values(backend, layout, random):
     numpy_kernels.adam(*copies, **ADAM, **CLIP)
     for a, b in zip(arrays, copies):
         same_bits(a, b)
+
+
+@pytest.mark.parametrize('shape', [(3, 4, 5, 7), (0, 4, 5, 7), (1, 1, 1, 1)])
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+@on_each_backend
+def test_images_are_rounded_as_their_values_are(backend, dtype, shape, random):
+    size = math.prod(shape)
+    x, gy = (samples(dtype, size, random).reshape(shape) for _ in range(2))
+    numbers = random.randint(0, 1 << 32, shape, numpy.uint32)
+    kernels_of_one = [*QUANTIZE.values(), *(
+        lambda backend, x, name=name: getattr(backend, name)(x)
+        for name in ('binarize', 'heaviside')),
+        lambda backend, x: backend.quantize_ternary(x, .5),
+        lambda backend, x: backend.quantize_unit(x, 3)]
+    kernels_of_two = [*(getattr(backend, name) for name in (
+        'binarize_backward', 'unit_backward', 'approx_backward',
+        'swish_backward'))]
+    with numpy.errstate(all='ignore'):
+        for kernel in kernels_of_one:
+            same_bits(kernel(backend, x).ravel(), kernel(backend, x.ravel()))
+        for kernel in kernels_of_two:
+            same_bits(kernel(x, gy).ravel(), kernel(x.ravel(), gy.ravel()))
+        same_bits(backend.binarize_stochastic(x, numbers).ravel(),
+                  backend.binarize_stochastic(x.ravel(), numbers.ravel()))
+        assert backend.count_outside(x) == backend.count_outside(x.ravel())
+    same_bits(backend.dropout_mask(x, .3, 7).ravel(),
+              backend.dropout_mask(x.ravel(), .3, 7))
+    # As between layers whose images are seen in another order.
+    same_bits(backend.binarize(x.transpose(0, 2, 3, 1)),
+              backend.binarize(x).transpose(0, 2, 3, 1))
 
 
 @on_each_backend

@@ -4,6 +4,7 @@ import chainer.links as L
 import numpy
 import pytest
 from chainer import gradient_check
+from chainer.utils import type_check
 
 from layers.batch_normalization import BatchNormalization, _FusedImpl
 
@@ -60,13 +61,13 @@ def test_a_batch_of_vectors_takes_the_fused_path(random, monkeypatch):
 
 
 @pytest.mark.parametrize('case', [
-    'evaluation', 'finetune', 'float16', 'images', 'no gamma', 'no beta',
+    'evaluation', 'finetune', 'float16', 'rows', 'no gamma', 'no beta',
     'axis'])
 def test_other_batches_and_options_are_left_to_chainer(case, random):
     kwargs = {'no gamma': {'use_gamma': False},
               'no beta': {'use_beta': False}, 'axis': {'axis': (0, 2)}}
     x, gy = batch(random)
-    if case in ('images', 'axis'):
+    if case in ('rows', 'axis'):
         x, gy = numpy.stack([x, 2 * x], 2), numpy.stack([gy, -gy], 2)
     if case == 'float16':
         x, gy = (numpy.clip(a, -9, 9).astype(numpy.float16) for a in (x, gy))
@@ -170,3 +171,152 @@ def test_fine_tuning_gives_the_statistics_of_all_batches(random):
         numpy.testing.assert_allclose(
             link.avg_var, batches.var(axis=1, ddof=1).mean(axis=0),
             rtol=1e-12)
+
+
+# Images
+
+
+def images(random, dtype=numpy.float32, n=6, size=(5, 9)):
+    """Returns x and gy of 7 channels of various scales, one constant."""
+    x, gy = random.standard_normal((2, n, 7, *size))
+    x = (x + 1) * 10. ** numpy.arange(-3, 4).reshape(-1, 1, 1)
+    x[:, 2] = 5
+    return x.astype(dtype), gy.astype(dtype)
+
+
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+@pytest.mark.parametrize(('n', 'size'), [
+    (1, (1, 1)), (1, (5, 9)), (6, (1, 1)), (6, (5, 9)), (20, (14, 14))])
+@pytest.mark.parametrize('axis', [None, (0, 2, 3)])
+@pytest.mark.filterwarnings('ignore:A batch with no more than one sample')
+def test_training_on_images_agrees_with_chainers(
+        dtype, n, size, axis, kernel_path, random):
+    ours, chainers = (make(cls, dtype, axis=axis)
+                      for cls in (BatchNormalization, L.BatchNormalization))
+    tolerance = 1000 * numpy.finfo(dtype).eps
+    for _ in range(3):
+        x, gy = images(random, dtype, n, size)
+        for a, b in zip(forward_backward(ours, x, gy),
+                        forward_backward(chainers, x, gy)):
+            assert (a.dtype, a.shape) == (b.dtype, b.shape)
+            # By the scale of a channel: x's differ.
+            b, a = (numpy.moveaxis(c, 1, -1) if c.ndim == 4 else c[None]
+                    for c in (b, a))
+            axes = tuple(range(b.ndim - 1))
+            assert (abs(a - b).max(axis=axes)
+                    <= tolerance * (1 + abs(b).max(axis=axes))).all()
+
+
+def test_a_batch_of_images_takes_the_fused_path(random, monkeypatch):
+    monkeypatch.setattr(_FusedImpl, 'forward', lambda self, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        make(BatchNormalization)(images(random)[0])
+
+
+@pytest.mark.parametrize('case', [
+    'float16', 'axis', 'no gamma', 'finetune', 'empty'])
+@pytest.mark.filterwarnings('ignore::RuntimeWarning')
+def test_other_images_and_options_are_left_to_chainer(case, random):
+    kwargs = {'no gamma': {'use_gamma': False}, 'axis': {'axis': (0, 1, 3)}}
+    x, gy = images(random)
+    if case == 'float16':
+        x, gy = (numpy.clip(a, -9, 9).astype(numpy.float16) for a in (x, gy))
+    if case == 'axis':
+        x, gy = (a.swapaxes(1, 2).copy() for a in (x, gy))
+    if case == 'empty':
+        x, gy = x[:0], gy[:0]
+    results = []
+    for cls in BatchNormalization, L.BatchNormalization:
+        link = make(cls, **kwargs.get(case, {}))
+        if case == 'empty':
+            results.append([link(x).array, link.avg_mean])
+        else:
+            results.append(forward_backward(
+                link, x, gy, **({'finetune': True}
+                                if case == 'finetune' else {})))
+    for a, b in zip(*results):
+        numpy.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+@pytest.mark.parametrize('kwargs', [
+    {}, {'axis': (0, 2, 3)}, {'use_gamma': False}, {'use_beta': False}],
+    ids=str)
+def test_evaluation_of_images_equals_chainers_bit_for_bit(
+        dtype, kwargs, kernel_path, random):
+    x, gy = images(random)
+    x, gy = (numpy.clip(a, -9, 9).astype(dtype) for a in (x, gy))
+    mean, var = random.standard_normal(7), random.uniform(.1, 2, 7)
+    results = []
+    for cls in BatchNormalization, L.BatchNormalization:
+        link = make(cls, dtype, **kwargs)
+        link.avg_mean[...], link.avg_var[...] = mean, var
+        with chainer.using_config('train', False):
+            results.append(forward_backward(link, x, gy))
+            results[-1].append(link(x[:0]).array)
+            results[-1].append(link(x[:, :, ::-1, ::2]).array)
+    for a, b in zip(*results):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        numpy.testing.assert_array_equal(a, b)
+
+
+def test_evaluation_of_images_is_one_pass(random, monkeypatch):
+    monkeypatch.setattr('kernels.normalize', lambda *args: 1 / 0)
+    link = make(BatchNormalization)
+    with chainer.using_config('train', False):
+        with pytest.raises(ZeroDivisionError):
+            link(images(random)[0])
+        link(batch(random)[0])
+
+
+def test_double_backward_of_images_agrees_with_numerical_differentiation(
+        kernel_path, random):
+    x, gy, ggx = random.standard_normal((3, 3, 2, 2, 3))
+    gamma, beta, gggamma, ggbeta = random.standard_normal((4, 2))
+
+    def function(x, gamma, beta):
+        link = BatchNormalization(2, dtype=numpy.float64)
+        del link.gamma, link.beta
+        link.gamma, link.beta = gamma, beta
+        return link(x)
+
+    for train in True, False:
+        with chainer.using_config('train', train):
+            gradient_check.check_double_backward(
+                function, (x, gamma, beta), gy, (ggx, gggamma, ggbeta),
+                eps=1e-4, rtol=1e-4, atol=1e-4)
+
+
+def test_images_that_do_not_fit_are_refused_in_either_mode(random):
+    for train in True, False:
+        with chainer.using_config('train', train), pytest.raises(
+                type_check.InvalidType):
+            BatchNormalization(4)(images(random)[0])
+
+
+def test_a_batch_of_images_that_is_computed_again_counts_once(random):
+    link = make(BatchNormalization)
+    x = images(random)[0]
+    link(x)
+    mean = link.avg_mean.copy()
+    with chainer.using_config('in_recomputing', True):
+        link(x)
+    numpy.testing.assert_array_equal(link.avg_mean, mean)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('train', [True, False])
+def test_gpu_normalizes_images_as_the_cpu_does(train, random):
+    x, gy = images(random)
+    x = numpy.clip(x, -9, 9)
+    results = []
+    for name in '@numpy', '@cupy:0':
+        device = chainer.get_device(name)
+        link = make(BatchNormalization)
+        link.to_device(device)
+        with chainer.using_config('train', train):
+            results.append(chainer.get_device('@numpy').send(
+                forward_backward(link, *map(device.send, (x, gy)))))
+    for a, b in zip(*results):
+        numpy.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)

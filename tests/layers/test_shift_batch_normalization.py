@@ -63,9 +63,11 @@ def test_backward_is_the_authors_closed_form(random, kernel_path):
     numpy.testing.assert_array_equal(y.grad, gy.array)
 
 
-def test_the_second_gradient_is_that_of_a_linear_function(random):
-    x, gamma, beta, gy = (chainer.Variable(a)
-                          for a in arrays(random, numpy.float64))
+@pytest.mark.parametrize('size', [(), (3, 4)])
+def test_the_second_gradient_is_that_of_a_linear_function(size, random):
+    x, gamma, beta, gy = arrays(random, numpy.float64)
+    x, gy = random.standard_normal((2, *x.shape, *size))
+    x, gamma, beta, gy = map(chainer.Variable, (x, gamma, beta, gy))
     y = shift_batch_normalization(x, gamma, beta)
     gradients = chainer.grad([y], [x, gamma, beta], [gy],
                              enable_double_backprop=True)
@@ -109,10 +111,67 @@ def test_nan_is_kept_and_a_constant_column_is_finite():
 
 @pytest.mark.parametrize(('shapes', 'dtype'), [
     ([(0, 3), 3, 3], 'f'), ([(2, 3), 2, 3], 'f'), ([(2, 3), 3, 2], 'f'),
-    ([(2, 3, 1), 3, 3], 'f'), ([(2, 3), 3, 3], 'i')])
+    ([(2, 3, 1), 3, 3], 'f'), ([(2, 3), 3, 3], 'i'),
+    ([(3,), 3, 3], 'f'), ([(2, 3, 4, 4), 4, 4], 'f'),
+    ([(0, 3, 4, 4), 3, 3], 'f'), ([(2, 3, 0, 4), 3, 3], 'f'),
+    ([(2, 3, 4, 0), 3, 3], 'f'), ([(2, 3, 1, 1, 1), 3, 3], 'f')])
 def test_shapes_and_dtypes_that_do_not_fit_are_refused(shapes, dtype):
     with pytest.raises(type_check.InvalidType):
         shift_batch_normalization(*(numpy.ones(s, dtype) for s in shapes))
+
+
+def as_vectors(array):
+    """Returns images as vectors of their channels, one a pixel."""
+    return numpy.moveaxis(array, 1, -1).reshape(-1, array.shape[1])
+
+
+@pytest.mark.parametrize('dtype', [numpy.float16, numpy.float32,
+                                   numpy.float64])
+def test_images_are_normalized_as_vectors_of_their_channels_are(
+        dtype, random, kernel_path):
+    x, gy = random.standard_normal((2, 6, 7, 5, 3)).astype(dtype)
+    if dtype != numpy.float16:  # whose numbers end where its deviation is
+        x[:, 1] = 2
+    _, gamma, beta, _ = arrays(random, dtype)
+    gamma[2] = 0
+    results = []
+    for x_, gy_ in (x, gy), map(as_vectors, (x, gy)):
+        variables = [chainer.Variable(a) for a in (x_, gamma, beta)]
+        averages = numpy.zeros((2, 7), dtype)
+        y = shift_batch_normalization(*variables, 1e-5, *averages)
+        y.grad = gy_
+        y.backward()
+        fixed = fixed_shift_batch_normalization(
+            x_, gamma, beta, *random.standard_normal((2, 7)).astype(dtype))
+        results.append([y.array, *(v.grad for v in variables), *averages])
+        assert y.dtype == fixed.dtype == dtype
+        assert y.shape == fixed.shape == x_.shape
+    tolerance = 2e-2 if dtype == numpy.float16 else 1e-5
+    for a, b in zip(*results):
+        testing.assert_allclose(as_vectors(a) if a.ndim > 1 else a, b,
+                                tolerance, tolerance)
+
+
+def test_fixed_normalizes_the_channels_of_images(random):
+    x = random.standard_normal((6, 7, 5, 3)).astype('f')
+    _, gamma, beta, _ = arrays(random)
+    statistics = random.uniform(.1, 2, (2, 7)).astype('f')
+    numpy.testing.assert_array_equal(
+        as_vectors(fixed_shift_batch_normalization(
+            x, gamma, beta, *statistics).array),
+        fixed_shift_batch_normalization(
+            as_vectors(x), gamma, beta, *statistics).array)
+
+
+def test_a_mean_over_more_pixels_than_float16_counts_is_finite(random):
+    x = random.standard_normal((100, 1, 28, 28)).astype('e')
+    one = numpy.ones(1, 'e')
+    x = chainer.Variable(x)
+    y = shift_batch_normalization(x, one, one)
+    y.grad = (.5 + random.standard_normal(x.shape)).astype('e')
+    y.backward()
+    assert abs(x.grad.mean(dtype='d')) < .01
+    assert x.grad.std(dtype='d') > .1
 
 
 @pytest.mark.gpu
@@ -136,9 +195,10 @@ def make_link(random):
     return link
 
 
-def test_training_normalizes_by_the_batch_and_keeps_averages(random):
+@pytest.mark.parametrize('shape', [(8, 5), (8, 5, 3, 2)])
+def test_training_normalizes_by_the_batch_and_keeps_averages(shape, random):
     link = make_link(random)
-    x = random.standard_normal((8, 5)).astype('f')
+    x = random.standard_normal(shape).astype('f')
     mean, inv_std = link.avg_mean.copy(), link.avg_inv_std.copy()
     expected = shift_batch_normalization(
         x, link.gamma, link.beta, 1e-5, mean, inv_std, .875)
@@ -148,9 +208,10 @@ def test_training_normalizes_by_the_batch_and_keeps_averages(random):
     assert (link.avg_mean != 0).all()
 
 
-def test_evaluation_normalizes_by_the_averages_and_leaves_them(random):
+@pytest.mark.parametrize('shape', [(8, 5), (8, 5, 3, 2)])
+def test_evaluation_normalizes_by_the_averages_and_leaves_them(shape, random):
     link = make_link(random)
-    x = random.standard_normal((8, 5)).astype('f')
+    x = random.standard_normal(shape).astype('f')
     link(x)
     mean, inv_std = link.avg_mean.copy(), link.avg_inv_std.copy()
     with chainer.using_config('train', False):
@@ -183,7 +244,8 @@ def test_a_size_that_is_no_whole_number_is_refused(size):
 @pytest.mark.parametrize('train', [False, True])
 @pytest.mark.parametrize('x', [
     numpy.ones((8, 4), 'f'), numpy.ones((8, 1), 'f'), numpy.ones(5, 'f'),
-    numpy.ones((8, 5, 1), 'f'), numpy.ones((8, 5), 'd'),
+    numpy.ones((8, 5, 1), 'f'), numpy.ones((8, 4, 5, 5), 'f'),
+    numpy.ones((8, 5, 1, 1), 'd'), numpy.ones((8, 5), 'd'),
     numpy.ones((8, 5), 'e'), numpy.ones((8, 5), 'i')],
     ids=lambda x: f'{x.shape} {x.dtype}')
 def test_a_batch_that_does_not_fit_is_refused_in_either_mode(
