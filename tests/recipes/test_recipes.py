@@ -187,7 +187,7 @@ def test_blocks_that_leave_nothing_of_an_image_are_refused(
 @pytest.mark.parametrize('changes', [
     {'recipe': 'original'}, {'recipe': 'paper', 'step_scale': 'glorot'},
     {'recipe': 'paper-shift', 'input_dropout': .1}, {'recipe': 'bop'},
-    {'weight_quantizer': 'ternary:.05'}, {'weight_quantizer': 'stochastic'},
+    {'weight_quantizer': 'ternary:0.05'},
     {'weight_quantizer': 'none'},
     {'weight_quantizer': 'linear:4', 'activation_quantizer': 'linear:4',
      'gradient_quantizer': 'linear:8'},
