@@ -144,7 +144,7 @@ def test_convolutions_learn_pictures_that_are_not_square(capsys):
     shapes('shapes')
     train_mnist.main([*PLAIN, *FLAGS, '--recipe', 'conv', '--channels', '5',
                       '-e', '20'])
-    assert log('main/accuracy') > .9
+    assert log('main/accuracy') > .8
     accuracy = log()
     assert '# channels: 5, blocks: 2' in capsys.readouterr().out
     predict_mnist.main(['result/snapshot_iter_60', '--data', 'shapes'])
