@@ -8,8 +8,8 @@ to NumPy.
 
 What is large is divided among cores, see ``parallel``. The kernels of a packed
 net are in ``numba_bits``, those of estimators and Bop in ``numba_study``,
-those of batch normalization in a file of their own; they are imported here, so
-that one module has all kernels of a backend.
+those of convolutions and of batch normalization in files of their own; they
+are imported here, so that one module has all kernels of a backend.
 """
 import math
 
@@ -19,12 +19,12 @@ from kernels import numpy_kernels
 from kernels.compiled import sparse_product, table_product
 from kernels.compiled.batch_normalization import (  # noqa: F401
     batch_normalization, batch_normalization_backward)
+from kernels.compiled.convolution import (  # noqa: F401
+    convolution_2d, convolution_2d_gW, convolution_2d_gx)
 from kernels.compiled.jit import is_covered, jit
 from kernels.compiled.numba_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
-from kernels.numpy_kernels import (  # noqa: F401
-    convolution_2d, convolution_2d_gW, convolution_2d_gx)
 from kernels.compiled.numba_study import (  # noqa: F401
     approx_backward, bop, heaviside, quantize_ternary, quantize_unit,
     swish_backward, unit_backward)
