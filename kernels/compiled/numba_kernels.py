@@ -20,14 +20,14 @@ from kernels import numpy_kernels
 from kernels.compiled import sparse_product, table_product
 from kernels.compiled.batch_normalization import (  # noqa: F401
     batch_normalization, batch_normalization_backward, normalize)
+from kernels.compiled.convolution import (  # noqa: F401
+    convolution_2d, convolution_2d_gW, convolution_2d_gx)
 from kernels.compiled.jit import is_covered, jit
 from kernels.compiled.max_pooling import (  # noqa: F401
     max_pooling_2d, max_pooling_2d_backward)
 from kernels.compiled.numba_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
-from kernels.numpy_kernels import (  # noqa: F401
-    convolution_2d, convolution_2d_gW, convolution_2d_gx)
 from kernels.compiled.numba_study import (  # noqa: F401
     approx_backward, bop, heaviside, quantize_ternary, quantize_unit,
     swish_backward, unit_backward)

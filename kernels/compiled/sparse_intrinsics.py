@@ -12,10 +12,10 @@ from kernels.compiled.product_intrinsics import TILE
 from kernels.compiled.vector_intrinsics import (
     address_of, int64, load, processor_has, splat)
 
-_REGISTER = 512 if processor_has('avx512f') else 256  # bits
+REGISTER = 512 if processor_has('avx512f') else 256  # bits
 
 
-def _check_floats(*arrays):
+def check_floats(*arrays):
     for array in arrays:
         if not (isinstance(array, types.Array) and array.layout == 'C'
                 and array.dtype in (types.float32, types.float64)
@@ -24,11 +24,11 @@ def _check_floats(*arrays):
                 f'contiguous arrays of one float dtype only, got {array}')
 
 
-def _vector(context, array_type):
+def register_of(context, array_type):
     """Returns the vector of an array's values that fills a register."""
     dtype = array_type.dtype
     return ir.VectorType(context.get_value_type(dtype),
-                         _REGISTER // dtype.bitwidth)
+                         REGISTER // dtype.bitwidth)
 
 
 @intrinsic
@@ -38,11 +38,11 @@ def add_rows(typingctx, rows, places, factors, first, last, sums, at):
     For the entries e from ``first`` to ``last``, that one not among them, and
     all 64 columns u.
     """
-    _check_floats(rows, factors, sums)
+    check_floats(rows, factors, sums)
 
     def codegen(context, builder, signature, args):
         rows, places, factors, first, last, sums, at = args
-        vector = _vector(context, signature.args[0])
+        vector = register_of(context, signature.args[0])
         n_vectors = TILE // vector.count
         rows = address_of(context, builder, signature.args[0], rows, int64(0),
                           vector)
@@ -57,7 +57,7 @@ def add_rows(typingctx, rows, places, factors, first, last, sums, at):
             for v in range(n_vectors)]
         multiply_add = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(vector, [vector] * 3),
-            f'llvm.fmuladd.v{vector.count}f{_REGISTER // vector.count}')
+            f'llvm.fmuladd.v{vector.count}f{REGISTER // vector.count}')
         with cgutils.for_range(builder, last, start=first) as entry:
             factor = splat(builder, builder.load(
                 builder.gep(factors, [entry.index])), vector.count)
@@ -84,11 +84,11 @@ def transpose(typingctx, sums, out, at, stride):
 
     From ``at`` on, its rows ``stride`` values apart.
     """
-    _check_floats(sums, out)
+    check_floats(sums, out)
 
     def codegen(context, builder, signature, args):
         sums, out, at, stride = args
-        vector = _vector(context, signature.args[0])
+        vector = register_of(context, signature.args[0])
         n = vector.count
         sums = address_of(context, builder, signature.args[0], sums, int64(0),
                           vector)

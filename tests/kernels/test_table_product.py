@@ -150,13 +150,15 @@ def test_a_training_takes_table_products_forward_and_backward(
 @pytest.mark.skipif(table_bits != 5, reason='runs on less already')
 @pytest.mark.parametrize(('features', 'modules'), [
     ('+avx2,+fma', ['test_table_product.py', 'test_sign_matrix.py',
-                    'test_sparse_product.py']),
-    ('', ['test_sign_matrix.py', 'test_sparse_product.py'])])
+                    'test_sparse_product.py', 'test_convolution.py']),
+    ('', ['test_sign_matrix.py', 'test_sparse_product.py',
+          'test_convolution.py'])])
 def test_the_forms_for_other_processors_pass_these_tests(features, modules):
     folder = pathlib.Path(__file__).parent
     result = subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
-         '-k', 'not other_processors', *(folder / name for name in modules)],
+         '-k', 'not other_processors and not cupy',
+         *(folder / name for name in modules)],
         env={**os.environ, 'NUMBA_CPU_NAME': 'haswell',
              'NUMBA_CPU_FEATURES': features},
         capture_output=True, text=True)
