@@ -22,7 +22,7 @@ from kernels.cores import n_own
 
 # Bytes of the images that are in a grid, and their outputs': they stay in the
 # second-level cache.
-_BYTES = 1 << 18
+_BYTES = 1 << 17
 
 # Parts of a batch whose gradients of weights are summed apart, so that the
 # sums do not depend on the number of cores.
