@@ -103,9 +103,12 @@ def _write_most(differing, size, shape, pad, dilate, most, grid):
     n_in, height, width = shape
     n, n_rows, n_columns = differing.shape
     for c in range(n):
-        twice = numpy.int16(2 * differing[c].sum())
-        for y in range(height):
-            most[c, y * grid.pitch:y * grid.pitch + width] = twice
+        twice = numpy.int16(0)
+        for i in range(n_rows):
+            for j in range(n_columns):
+                twice += numpy.int16(2 * differing[c, i, j])
+        for x in range(grid.image):
+            most[c, x] = twice
         for i in range(n_rows):
             row = i * dilate[0] - pad[0]
             for j in range(n_columns):
@@ -116,9 +119,8 @@ def _write_most(differing, size, shape, pad, dilate, most, grid):
                     at = y * grid.pitch
                     for x in range(at + first, at + last):
                         most[c, x] += change
-    for image in range(1, grid.n_images):
-        most[:, image * grid.image:(image + 1) * grid.image] = (
-            most[:, :grid.image])
+        for x in range(grid.image, grid.n_images * grid.image):
+            most[c, x] = most[c, x - grid.image]
 
 
 def convolution(x, W, pad, dilate, size):
