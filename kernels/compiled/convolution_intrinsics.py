@@ -33,25 +33,30 @@ def n_sums(itemsize):
     return -(-CHANNELS * VALUES // lanes) * lanes
 
 
-def _values_of(builder, address):
-    """Returns the address of a vector as that of its values."""
-    return builder.bitcast(
-        address, address.type.pointee.element.as_pointer())
+def n_bytes_of(number):
+    """Returns how many bytes a number of an LLVM type has."""
+    if isinstance(number, ir.IntType):
+        return number.width // 8
+    return {ir.FloatType(): 4, ir.DoubleType(): 8}[number]
 
 
-def _load_at(builder, address, vector, index):
-    """Returns the vector that starts at a value, which may be any."""
+def load_at(builder, address, vector, index):
+    """Returns the vector that begins with a value, which may be any."""
     return builder.load(
         builder.bitcast(builder.gep(address, [index]), vector.as_pointer()),
-        align=vector_align(vector))
+        align=n_bytes_of(vector.element))
 
 
-def vector_align(vector):
-    return {ir.FloatType(): 4, ir.DoubleType(): 8}[vector.element]
+def store_at(builder, address, index, vector):
+    """Writes a vector to where a value is, which may be any."""
+    builder.store(
+        vector, builder.bitcast(builder.gep(address, [index]),
+                                vector.type.as_pointer()),
+        align=n_bytes_of(vector.type.element))
 
 
 def _multiply_add(builder, vector):
-    bits = 8 * vector_align(vector)
+    bits = 8 * n_bytes_of(vector.element)
     function = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(vector, [vector] * 3),
         f'llvm.fmuladd.v{vector.count}f{bits}')
@@ -95,7 +100,7 @@ def _make_block(n_vectors):
             multiply_add = _multiply_add(builder, vector)
             with cgutils.for_range(builder, n) as loop:
                 at = builder.gep(x, [load(builder, offsets, loop.index)])
-                pixels = [_load_at(builder, at, vector,
+                pixels = [load_at(builder, at, vector,
                                    int64(v * vector.count))
                           for v in range(n_vectors)]
                 first = builder.mul(loop.index, int64(CHANNELS))
@@ -108,11 +113,8 @@ def _make_block(n_vectors):
             for c in range(CHANNELS):
                 row = builder.gep(out, [builder.mul(out_stride, int64(c))])
                 for v in range(n_vectors):
-                    address = builder.bitcast(
-                        builder.gep(row, [int64(v * vector.count)]),
-                        vector.as_pointer())
-                    builder.store(builder.load(sums[c][v]), address,
-                                  align=vector_align(vector))
+                    store_at(builder, row, int64(v * vector.count),
+                             builder.load(sums[c][v]))
             return context.get_dummy_value()
 
         index = types.int64
@@ -179,20 +181,18 @@ def add_products(typingctx, gy, gy_at, gy_stride, x, x_at, offsets, first,
         multiply_add = _multiply_add(builder, vector)
         with cgutils.for_range(builder, n_vectors) as loop:
             at = builder.mul(loop.index, int64(vector.count))
-            pixels = [_load_at(builder, window, vector, at)
+            pixels = [load_at(builder, window, vector, at)
                       for window in windows]
             for c in range(CHANNELS):
-                upstream = _load_at(builder, rows[c], vector, at)
+                upstream = load_at(builder, rows[c], vector, at)
                 for k in range(VALUES):
                     multiply_add(totals[c][k], upstream, pixels[k])
-        out = address_of(context, builder, sums_type, sums, sums_at, vector)
+        sums = address_of(context, builder, sums_type, sums, sums_at, value)
         for i, total in enumerate(_sums_of_lanes(builder, [
                 builder.load(total) for row in totals for total in row])):
-            address = builder.gep(out, [int64(i)])
-            builder.store(
-                builder.fadd(total, builder.load(
-                    address, align=vector_align(vector))),
-                address, align=vector_align(vector))
+            at = int64(i * vector.count)
+            store_at(builder, sums, at, builder.fadd(
+                total, load_at(builder, sums, vector, at)))
         return context.get_dummy_value()
 
     index = types.int64
@@ -222,10 +222,8 @@ def copy_rows(typingctx, source, source_at, source_pitch, target, target_at,
                                                 start)])
                 for array, pitch in ((source, source_pitch),
                                      (target, target_pitch)))
-            builder.store(
-                _load_at(builder, source_row, vector, int64(0)),
-                builder.bitcast(target_row, vector.as_pointer()),
-                align=vector_align(vector))
+            store_at(builder, target_row, int64(0),
+                     load_at(builder, source_row, vector, int64(0)))
 
         def copy_all(count):
             """Copies vectors, the last of which may overlap another."""

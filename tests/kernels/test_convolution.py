@@ -8,7 +8,7 @@ from kernels.window import Window
 from tests.helpers import needs_numba, numba_kernels, on_each_backend
 
 if numba_kernels is not None:
-    from kernels.compiled import convolution
+    from kernels.compiled import convolution, sign_convolution
 
 DTYPES = [numpy.float16, numpy.float32, numpy.float64]
 
@@ -36,6 +36,9 @@ CASES = {
     'groups': (9, 12, 20, (7, 7), (3, 3), Window(pad=(1, 1), groups=4)),
     'each channel apart': (
         9, 6, 6, (8, 9), (3, 3), Window(pad=(1, 1), groups=6)),
+    'as many channels as bits': (3, 16, 4, (9, 8), (3, 3), Window(pad=(1, 1))),
+    'a channel more than bits': (
+        30, 34, 6, (7, 7), (3, 3), Window(pad=(1, 1), groups=2)),
     # What is left to NumPy.
     'strides': (3, 4, 6, (11, 12), (3, 3), Window((2, 3), (1, 1))),
     'pixels that no window meets': (2, 3, 4, (6, 7), (2, 2), Window((4, 3))),
@@ -87,12 +90,17 @@ def integers(random, most=1):
     return lambda shape: random.randint(-most, most + 1, shape)
 
 
+def signs(random):
+    return lambda shape: random.choice([-1, 1], shape)
+
+
 @on_each_backend
 @pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('draw', [integers, signs])
 @pytest.mark.parametrize('case', CASES.values(), ids=CASES)
-def test_sums_of_integers_are_exact(backend, case, dtype, random):
+def test_sums_of_integers_are_exact(backend, case, draw, dtype, random):
     # In float16 up to 2048.
-    x, W, gy, window = operands(case, integers(random))
+    x, W, gy, window = operands(case, draw(random))
     for actual, expected in zip(
             convolve(backend, *(a.astype(dtype) for a in (x, W, gy)), window),
             reference(x, W, gy, window)):
@@ -121,10 +129,12 @@ def test_real_numbers_are_summed_within_rounding(
 @pytest.mark.parametrize('name', ['MNIST', 'a batch in several parts',
                                   'groups', 'one pixel'])
 @pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+@pytest.mark.parametrize('are_signs', [False, True])
 def test_any_number_of_cores_gives_the_same_bits(
-        some_threads, name, dtype, random):
+        some_threads, name, are_signs, dtype, random):
     *arrays, window = operands(
-        CASES[name], lambda shape: random.standard_normal(shape), dtype)
+        CASES[name], signs(random) if are_signs else
+        lambda shape: random.standard_normal(shape), dtype)
     actual = convolve(numba_kernels, *arrays, window)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convolution, 'n_own', lambda work, least: 1)
@@ -207,6 +217,49 @@ def test_what_is_covered_is_not_left_to_numpy(monkeypatch, name, random):
     monkeypatch.setattr(convolution, 'numpy_convolution', None)
     for actual, right in zip(convolve(kernels, *arrays, window), expected):
         numpy.testing.assert_array_equal(actual, right)
+
+
+@needs_numba
+@pytest.mark.parametrize('n_in', [4, 16, 21, 40])
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+def test_signs_are_convolved_in_bits(monkeypatch, n_in, dtype, random):
+    *arrays, window = operands(
+        (9, n_in, 6, (9, 7), (3, 3), Window(pad=(1, 1))), signs(random), dtype)
+    expected, _, _ = convolve(numpy_kernels, *arrays, window)
+    monkeypatch.setattr(convolution, '_convolution', None)
+    numpy.testing.assert_array_equal(
+        kernels.convolution_2d(*arrays[:2], window), expected)
+
+
+@needs_numba
+@pytest.mark.parametrize('value', [
+    0., -0., .5, 1 - 2 ** -24, -1 - 2 ** -23, 2, -3, numpy.inf, numpy.nan])
+@pytest.mark.parametrize('dtype', [numpy.float32, numpy.float64])
+def test_one_value_that_is_no_sign_counts_as_what_it_is(value, dtype, random):
+    x, W, _, window = operands(
+        (11, 20, 6, (9, 7), (3, 3), Window(pad=(1, 1))), signs(random), dtype)
+    places = [(x, place) for place in (
+        (0, 0, 0, 0), (0, 16, 8, 6), (10, 19, 4, 3), (5, 2, 8, 5))]
+    places += [(W, (0, 0, 0, 0)), (W, (5, 19, 2, 2))]
+    for array, place in places:
+        before, array[place] = array[place], value
+        assert sign_convolution.convolution(
+            x, W[None], window.pad, window.dilate, (9, 7)) is None
+        with numpy.errstate(invalid='ignore'):
+            expected = numpy_kernels.convolution_2d(x, W, window)
+        numpy.testing.assert_allclose(
+            numba_kernels.convolution_2d(x, W, window), expected, 1e-5, 1e-4)
+        array[place] = before
+
+
+@needs_numba
+def test_sums_that_do_not_fit_a_half_word_are_not_made_of_bits(random):
+    x, W = numpy.ones((1, 1 << 15, 1, 1), 'f'), numpy.ones((1, 1 << 15, 1, 1))
+    for n in (1 << 15) - 1, 1 << 15:
+        for sign in 1, -1:
+            y = numba_kernels.convolution_2d(
+                x[:, :n], sign * W[:, :n].astype('f'), Window())
+            assert y == sign * n
 
 
 def check_on_cupy(backend, cupy, random):
