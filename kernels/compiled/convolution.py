@@ -7,6 +7,8 @@ of a BLAS library are; sums of integers are exact. A number that is not finite
 may reach the whole gradient of its channel's weights: the zeros between the
 rows are multiplied as well. Signs are convolved by ``sign_convolution``.
 """
+import math
+
 import numpy
 
 from kernels import numpy_convolution
@@ -24,9 +26,12 @@ from kernels.cores import n_own
 # second-level cache.
 _BYTES = 1 << 17
 
-# Parts of a batch whose gradients of weights are summed apart, so that the
-# sums do not depend on the number of cores.
-_CHUNKS = 16
+# Parts of the work on gradients of weights: parts of a batch, which are summed
+# apart, so that the sums do not depend on the number of cores. Where those
+# would be more values than these, they are fewer, and there are parts of the
+# output's channels.
+_PARTS = 16
+_SUMS = 1 << 20
 
 # Least multiplications that a core is given: some 20 us.
 _WORK = 1 << 21
@@ -71,16 +76,20 @@ def _convolve(start, stop, x, weights, offsets, y, grid, lanes):
 
 @divided
 @jit
-def _correlate(start, stop, x, gy, offsets, sums, grid, gy_grid, lanes):
-    """Writes the gradients of weights, of some parts of the batch, to sums."""
+def _correlate(start, stop, x, gy, offsets, n_slices, sums, grid, gy_grid,
+               lanes):
+    """Adds gradients of weights to sums, of which each part has its own.
+
+    The first n_slices parts are those of the first images, and so on.
+    """
     n_chunks, n_groups, n_blocks, n_parts, size = sums.shape
     n_in, n_out = x.shape[1] // n_groups, gy.shape[1] // n_groups
     values = numpy.zeros(x.shape[1] * grid.channel, x.dtype)
     # Channels are missing in the last block.
     upstream = numpy.zeros((gy.shape[1] + CHANNELS) * grid.channel, x.dtype)
     flat_sums = sums.reshape(-1)
-    for chunk in range(start, stop):
-        sums[chunk] = 0
+    for item in range(start, stop):
+        chunk, channels = item // n_slices, item % n_slices
         last = len(x) * (chunk + 1) // n_chunks
         for image in range(len(x) * chunk // n_chunks, last, grid.n_images):
             n_images = min(grid.n_images, last - image)
@@ -92,7 +101,8 @@ def _correlate(start, stop, x, gy, offsets, sums, grid, gy_grid, lanes):
             copy_to_grid(gy, image, n_images, upstream, gy_grid)
             n_all = n_vectors(n_images, gy.shape[2:], grid, lanes)
             for group in range(n_groups):
-                for block in range(n_blocks):
+                for block in range(n_blocks * channels // n_slices,
+                                   n_blocks * (channels + 1) // n_slices):
                     row = group * n_out + block * CHANNELS
                     for part in range(n_parts):
                         add_products(
@@ -178,11 +188,13 @@ def convolution_2d_gW(x, gy, window, ksize):
     n_blocks, n_parts = -(-n_out // CHANNELS), -(-n // VALUES)
     offsets = numpy.zeros(n_parts * VALUES, numpy.int64)
     offsets[:n] = make_offsets(n_in, ksize, window.dilate, grid)
-    sums = numpy.empty(
-        (min(_CHUNKS, len(x)), n_groups, n_blocks, n_parts,
-         n_sums(x.itemsize)), x.dtype)
-    _correlate(len(sums), n_own(gy.size * n, _WORK), x, gy, offsets, sums,
-               grid, grid._replace(first=0), n_lanes(x.itemsize))
+    shape = n_groups, n_blocks, n_parts, n_sums(x.itemsize)
+    n_chunks = max(1, min(_PARTS, len(x), _SUMS // math.prod(shape)))
+    n_slices = min(n_blocks, _PARTS // n_chunks)
+    sums = numpy.zeros((n_chunks, *shape), x.dtype)
+    _correlate(n_chunks * n_slices, n_own(gy.size * n, _WORK), x, gy, offsets,
+               n_slices, sums, grid, grid._replace(first=0),
+               n_lanes(x.itemsize))
     total = sums.sum(axis=0)[..., :CHANNELS * VALUES].reshape(
         n_groups, n_blocks, n_parts, CHANNELS, VALUES)
     gW = total.transpose(0, 1, 3, 2, 4).reshape(

@@ -70,7 +70,7 @@ def _convolve(start, stop, halves, weights, offsets, most, y, grid):
         for group in range(n_groups):
             plane = i * halves.shape[1] + group * n_planes
             for block in range(n_blocks):
-                row = (group * n_blocks + block)
+                row = group * n_blocks + block
                 for place in range(0, n_places, step):
                     xnor_block(
                         flat_halves, plane * grid.channel + place, offsets, n,

@@ -49,15 +49,14 @@ def pack_row(typingctx, x, x_at, stride, n_channels, width, halves,
 
         def pack(count, start):
             vector = ir.VectorType(number, count)
-            bits, wrong = (cgutils.alloca_once_value(
-                builder, ir.Constant(vector, None)) for _ in range(2))
+            zeros = ir.Constant(vector, None)
+            bits, wrong = (cgutils.alloca_once_value(builder, zeros)
+                           for _ in range(2))
 
             def merge(variable, value):
                 builder.store(builder.or_(builder.load(variable), value),
                               variable)
 
-            for variable in bits, wrong:
-                builder.store(ir.Constant(vector, None), variable)
             with cgutils.for_range(builder, n_channels) as channel:
                 values = load_at(builder, x, vector, builder.add(
                     builder.mul(channel.index, stride), start))
@@ -76,7 +75,7 @@ def pack_row(typingctx, x, x_at, stride, n_channels, width, halves,
                 builder.load(bits), ir.VectorType(_HALF, count)))
             mask = ir.IntType(count)
             differ = builder.bitcast(builder.icmp_unsigned(
-                '!=', builder.load(wrong), ir.Constant(vector, None)), mask)
+                '!=', builder.load(wrong), zeros), mask)
             merge(is_wrong, builder.icmp_unsigned('!=', differ, mask(0)))
 
         def pack_all(count):
@@ -128,9 +127,6 @@ def xnor_block(typingctx, halves, halves_at, offsets, n, weights, weights_at,
         zero = ir.Constant(_VECTOR, None)
         sums = [[cgutils.alloca_once_value(builder, zero)
                  for _ in range(HALF_VECTORS)] for _ in range(CHANNELS)]
-        for row in sums:
-            for total in row:
-                builder.store(zero, total)
         places = [int64(v * HALVES) for v in range(HALF_VECTORS)]
         with cgutils.for_range(builder, n) as loop:
             at = builder.gep(halves, [load(builder, offsets, loop.index)])

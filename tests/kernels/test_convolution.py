@@ -21,7 +21,7 @@ CASES = {
     'MNIST': (21, 3, 6, (28, 28), (3, 3), Window(pad=(1, 1))),
     'a batch in several parts': (
         203, 2, 9, (14, 14), (3, 3), Window(pad=(1, 1))),
-    'large images': (5, 3, 5, (130, 140), (3, 3), Window(pad=(1, 1))),
+    'large images': (3, 9, 8, (50, 60), (3, 3), Window(pad=(1, 1))),
     'a row': (4, 3, 5, (1, 33), (1, 3), Window(pad=(0, 1))),
     'a column': (4, 3, 5, (33, 1), (3, 1), Window(pad=(1, 0))),
     'a window of 1': (3, 17, 5, (7, 9), (1, 1), Window()),
@@ -141,6 +141,18 @@ def test_any_number_of_cores_gives_the_same_bits(
         expected = convolve(numba_kernels, *arrays, window)
     for a, b in zip(actual, expected):
         numpy.testing.assert_array_equal(a, b)
+
+
+@needs_numba
+@pytest.mark.parametrize('n_sums', [1, 1000, 5000])
+def test_many_weights_are_summed_in_fewer_parts_of_a_batch(
+        some_threads, monkeypatch, n_sums, random):
+    monkeypatch.setattr(convolution, '_SUMS', n_sums)
+    for name in 'MNIST', 'a batch in several parts', 'groups':
+        *arrays, window = operands(CASES[name], integers(random))
+        numpy.testing.assert_array_equal(
+            convolve(numba_kernels, *arrays, window)[2],
+            reference(*arrays, window)[2])
 
 
 @needs_numba
