@@ -15,6 +15,8 @@ from kernels.numpy_bits import (  # noqa: F401
     unpack_signs, xnor_dot, xnor_sign)
 from kernels.numpy_convolution import (  # noqa: F401
     convolution_2d, convolution_2d_gW, convolution_2d_gx)
+from kernels.numpy_packed_convolution import (  # noqa: F401
+    convolve_pixels, convolve_signs, flatten_signs, pixel_window, sign_window)
 from kernels.numpy_study import (  # noqa: F401
     approx_backward, binarize_backward, bop, count_outside, heaviside,
     quantize_ternary, quantize_unit, swish_backward, unit_backward)
