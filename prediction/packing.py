@@ -31,6 +31,9 @@ def layers(arrays, eps, input_range, size=None, pool_sizes=()):
                          f'{len(epsilons)}')
     if input_range == 'symmetric' and n_layers == 1:
         raise InputError('pixels in [-1, 1] need a hidden layer')
+    if len(pool_sizes) > n_layers:
+        raise InputError(f'there are {len(pool_sizes)} sizes of pooling for '
+                         f'{n_layers} layers')
     pools = [*pool_sizes, *[1] * (n_layers - len(pool_sizes))]
     hidden = []
     for i, (eps_i, pool) in enumerate(zip(epsilons, pools), 1):

@@ -87,7 +87,7 @@ def words(n, k, fill=0):
 
 @pytest.mark.parametrize(('changes', 'match'), [
     ({'version': None}, 'holds no packed net'),
-    ({'version': numpy.array([2])}, r'version \[2\], this program reads'),
+    ({'version': numpy.array([3])}, r'version \[3\], this program reads'),
     ({'format': numpy.zeros(3, numpy.uint8)}, 'format in .* is not that'),
     ({'sizes': numpy.array([70])}, 'sizes in .* is not that'),
     ({'sizes': numpy.array([70, 0, 3])}, 'sizes in .* is not that'),
