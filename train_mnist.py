@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Trains a multi-layer perceptron with binarized weights and activations."""
+"""Trains a network with binarized weights and activations."""
 import os
 import sys
 
@@ -22,7 +22,6 @@ import numpy
 
 import kernels
 from data import reading, sets
-from layers import summary
 from recipes import build, choices, schedule
 from system import command_line, files, interruption, snapshot_file
 from system.command_line import integer
@@ -101,20 +100,22 @@ def main(argv=None):
     with join(parser, args) as world:
         settings = choices.settings(args)
         if args.summary:
-            print_summary(args, settings)
+            images = read_data(args)
+            print(build.summary(settings, *images.sizes, images.shape))
             return
         check_needs(args)
 
         # Data
         image_set = read_data(args)
-        train, evaluated = get_data(args, image_set)
+        train, evaluated = array_dataset.for_run(args, image_set)
 
         # Model
         gpu = world.gpu(args.gpu)
         device = chainer.get_device('@numpy' if gpu < 0 else f'@cupy:{gpu}')
         device.use()
         set_seed(args.seed, device)
-        model = build.make_classifier(settings, *image_set.sizes)
+        model = build.make_classifier(
+            settings, *image_set.sizes, image_set.shape)
         model.to_device(device)
 
         # Optimizer
@@ -145,13 +146,6 @@ def main(argv=None):
             reports.print_best(trainer.get_extension('LogReport').log)
 
 
-def print_summary(args, settings):
-    """Prints a table of the layers of the network."""
-    n_in, n_out = read_data(args).sizes
-    sizes = [n_in, *[args.unit] * args.layers, n_out]
-    print(summary.table(sizes, *choices.bits(settings)))
-
-
 def check_needs(args):
     """Raises an InputError, before anything is read, for what is missing."""
     if chainer.config.dtype != numpy.float32:
@@ -170,35 +164,6 @@ def read_data(args):
     """Returns the data set that the arguments name."""
     return sets.read(args.data, reading.from_args(args),
                      say=lambda line: command_line.say(f'data: {line}'))
-
-
-def get_data(args, image_set):
-    """Returns the data as a run takes it: the sets to train and to test on.
-
-    Args:
-        args (argparse.Namespace): The arguments of the program.
-        image_set (~data.sets.ImageSet): The data set.
-
-    Returns:
-        tuple: The training set, and a dictionary of the sets to evaluate on:
-        ``validation`` is the last part of the training images or, where none
-        are held out, the test images; else these are ``test``.
-
-    """
-    train, test = (array_dataset.from_images(*p) for p in image_set.parts)
-    n = len(train) - args.validation
-    if n < 1:
-        raise InputError(f'--validation must be less than {len(train)}, the '
-                         f'number of images, got {args.validation}')
-    if args.batchsize > n:
-        raise InputError(f'--batchsize must be at most {n}, the number of '
-                         f'images, got {args.batchsize}')
-    if args.input_range == 'symmetric':
-        train, test = map(array_dataset.symmetric, (train, test))
-    if not args.validation:
-        return train, {'validation': test}
-    train, held_out = array_dataset.split(train, n)
-    return train, {'validation': held_out, 'test': test}
 
 
 def set_seed(seed, device):
@@ -262,7 +227,7 @@ def add_reports(trainer, args, evaluated, net):
                    trigger=snapshots.every(args.frequency, args.epoch))
     trainer.extend(reports.LogReport())
     if not args.noplot:
-        for plot in reports.curves(args.layers, evaluated):
+        for plot in reports.curves(len(net.layers()) - 1, evaluated):
             trainer.extend(plot)
     if args.inside:
         for look in latent_weights.extensions(net, not args.noplot):
@@ -311,6 +276,8 @@ def print_settings(args, device, image_set, world, snapshot, moved):
     if args.data:
         print('# data: {}, {} pixels, {} classes'.format(
             args.data, *image_set.sizes))
+    if args.channels:
+        print(f'# channels: {args.channels}, blocks: {args.blocks}')
     print(f'# unit: {args.unit}')
     print(f'# Minibatch-size: {args.batchsize}')
     if args.mpi:

@@ -82,22 +82,24 @@ def parse(value, n_in, n_out):
     Args:
         value: What :meth:`Description.to_json` has returned, or ``None``
             where the file is older than descriptions.
-        n_in, n_out (int): Size of an input vector, number of classes.
+        n_in (int or None): Size of an input vector; ``None``: that of any
+            image.
+        n_out (int): Number of classes.
 
     Raises:
         InputError: If it is none, or one of another net.
 
     """
-    if value is None:
+    if value is None and n_in is not None:
         return unknown(n_in, n_out)
     if not isinstance(value, dict):
         raise InputError('images: no dictionary')
     shape, classes = value.get('shape'), value.get('classes')
     if not (isinstance(shape, list) and len(shape) == 2
             and all(type(n) is int and 1 <= n <= _MAX_SIDE for n in shape)
-            and shape[0] * shape[1] == n_in):
+            and n_in in (None, shape[0] * shape[1])):
         raise InputError(f'images: shape is {_short(shape)}, the net takes '
-                         f'{n_in} pixels')
+                         + ('an image' if n_in is None else f'{n_in} pixels'))
     if not (isinstance(classes, list) and len(classes) == n_out
             and all(map(is_name, classes))
             and len(set(classes)) == n_out):

@@ -34,6 +34,11 @@ class ImageSet:
         return self.train, self.test
 
     @property
+    def shape(self):
+        """Height and width of an image."""
+        return self.description.shape
+
+    @property
     def sizes(self):
         """Size of an image and the number of classes."""
         height, width = self.description.shape

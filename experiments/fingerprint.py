@@ -18,15 +18,15 @@ import chainer
 import numpy
 
 import train_mnist
-from data import mnist
+from data import description, mnist
 from experiments import variants
 from experiments.plan import EXPERIMENTS
 from experiments.runs import ROOT
 from recipes import build, choices, schedule
 from training import array_dataset
 
-# Images of a batch, units of a layer.
-_N, _UNITS, _ITERATIONS = 50, 48, 10
+# Images of a batch, units of a layer, channels of a block.
+_N, _UNITS, _CHANNELS, _ITERATIONS = 50, 48, 4, 10
 
 # Relative; the oldest and the newest NumPy, with and without Numba, differ by
 # 1e-13.
@@ -46,6 +46,7 @@ def compute(arguments):
     """
     _, args = train_mnist.parse_args(shlex.split(arguments))
     settings = {**choices.settings(args), 'unit': _UNITS, 'batchsize': _N}
+    settings['channels'] = min(settings['channels'], _CHANNELS)
     images, labels = mnist.read('test.npz')
     dataset = array_dataset.from_images(images, labels)
     if args.input_range == 'symmetric':
@@ -55,7 +56,8 @@ def compute(arguments):
     losses = []
     with chainer.using_config('dtype', numpy.float64):
         numpy.random.seed(args.seed)
-        model = build.make_classifier(settings, x.shape[1], 10)
+        model = build.make_classifier(
+            settings, x.shape[1], 10, description.DIGITS.shape)
         _make_float64(model.predictor)
         optimizer = build.make_optimizer(settings, model)
         for k in range(_ITERATIONS + 1):

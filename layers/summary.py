@@ -1,5 +1,12 @@
-def table(sizes, weight_bits=1, activation_bits=1):
-    """Returns a table of a quantized multi-layer perceptron's layers.
+import math
+
+# Values of a convolution's window.
+_WINDOW = 9
+
+
+def table(sizes, weight_bits=1, activation_bits=1, image_shape=None,
+          pool_sizes=()):
+    """Returns a table of a quantized net's layers.
 
     In the form that users of Larq know: for each layer its output, the number
     of its parameters of 1 and of 32 bits, their memory, and its multiply-
@@ -7,14 +14,20 @@ def table(sizes, weight_bits=1, activation_bits=1):
     beside the same net in float32. A linear layer has weights W of 1 bit, or
     of as many as there are, and a 32-bit bias b, batch normalization 32-bit
     gamma, beta, mean and variance. The first layer's inputs are pixels of 8
-    bits, so that its multiply-accumulates are real ones, as in Larq.
+    bits, so that its multiply-accumulates are real ones, as in Larq. Those of
+    a convolution are counted at the edges of an image as elsewhere.
 
     Args:
         sizes (list of int): Size of an input vector, then the number of units
-            of each layer.
+            or channels of each layer.
         weight_bits (int): Bits of a weight.
         activation_bits (int): Bits of a hidden activation; a
             multiply-accumulate is binary where both are 1.
+        image_shape (tuple of int): Height and width of an image, for a net
+            with convolutions.
+        pool_sizes (list of int): Height and width of the pooling's window
+            behind each convolution, 1 where there is none. The convolutions
+            are the first layers, of 3 x 3 pixels and without a stride.
 
     Returns:
         str: Lines of about 80 characters.
@@ -26,18 +39,23 @@ def table(sizes, weight_bits=1, activation_bits=1):
               ('', 'bits', '', 'x 1', 'x 1', '(kB)', 'MACs', 'MACs')]
     rows = []
     n_binary = n_real = macs_binary = macs_real = n_trained = 0
-    for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:]), 1):
-        macs = n_in * n_out
+    shapes = _shapes(sizes, image_shape, pool_sizes)
+    for i, (n_weights, shape, pooled) in enumerate(shapes, 1):
+        n_out, *pixels = shape
+        macs = n_weights * math.prod(pixels)
         is_real = i == 1 or weight_bits * activation_bits > 1
         rows.append((f'l{i}', str(8 if i == 1 else activation_bits),
-                     f'(-1, {n_out})', macs, n_out,
-                     _kilobytes(weight_bits * macs, n_out),
+                     _shape(shape), n_weights, n_out,
+                     _kilobytes(weight_bits * n_weights, n_out),
                      0 if is_real else macs, macs if is_real else 0))
-        rows.append((f'bn{i}', '-', f'(-1, {n_out})', 0, 4 * n_out,
+        if pooled != shape:
+            rows.append((f'pool{i}', '-', _shape(pooled), 0, 0,
+                         _kilobytes(0, 0), 0, 0))
+        rows.append((f'bn{i}', '-', _shape(pooled), 0, 4 * n_out,
                      _kilobytes(0, 4 * n_out), 0, 0))
-        n_binary += macs
+        n_binary += n_weights
         n_real += 5 * n_out
-        n_trained += macs + 3 * n_out
+        n_trained += n_weights + 3 * n_out
         if is_real:
             macs_real += macs
         else:
@@ -62,6 +80,23 @@ def table(sizes, weight_bits=1, activation_bits=1):
     return '\n'.join([
         *_box('summary', header, rows, total), '',
         *_box('totals', [], totals, None)])
+
+
+def _shapes(sizes, image_shape, pool_sizes):
+    """Yields weights, shape and shape behind the pooling of each layer."""
+    n_in, image = 1, image_shape
+    for n_out, pool_size in zip(sizes[1:], pool_sizes):
+        pooled = [n // pool_size for n in image]
+        yield _WINDOW * n_in * n_out, (n_out, *image), (n_out, *pooled)
+        n_in, image = n_out, pooled
+    n_in = n_in * math.prod(image) if pool_sizes else sizes[0]
+    for n_out in sizes[1 + len(pool_sizes):]:
+        yield n_in * n_out, (n_out,), (n_out,)
+        n_in = n_out
+
+
+def _shape(shape):
+    return '(-1, {})'.format(', '.join(map(str, shape)))
 
 
 def _kilobytes(n_bits, n_real):

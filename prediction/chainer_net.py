@@ -1,12 +1,15 @@
+import math
+
 import chainer_compat
 import chainer
 import chainer.functions as F
 import numpy
 
 import kernels
+from data import description
 from layers.batch_normalization import BatchNormalization
-from layers import summary
-from recipes import build, choices
+from net import convolutions
+from recipes import build
 from system.errors import InputError
 
 # Images computed at once: their arrays stay in the cache, as in training.
@@ -21,29 +24,50 @@ class ChainerNet:
             ``system.snapshot_file.read_net``.
         settings (dict): The settings of its run, see
             ``recipes.choices.check``.
+        images: What the images are: a description, or what a file holds of
+            one, see ``data.description.parse``.
 
     Attributes:
         sizes (list of int): Size of an input vector, then the number of units
-            of each layer.
+            or channels of each layer.
+        images (Description): What the images are.
 
     Raises:
         InputError: If arrays and settings do not fit each other.
 
     """
 
-    def __init__(self, arrays, settings):
-        n_layers = settings['layers'] + 1
+    def __init__(self, arrays, settings, images=None):
+        channels = [n for n, _ in convolutions(
+            settings['channels'], settings['blocks'])]
+        n_layers = len(channels) + settings['layers'] + 1
         weights = [arrays.get(f'l{k}/W') for k in range(1, n_layers + 1)]
         if any(W is None for W in weights):
             raise InputError(f'there are not the weights of {n_layers} layers')
-        self.sizes = [weights[0].shape[1], *(len(W) for W in weights)]
+        if not isinstance(images, description.Description):
+            images = description.parse(
+                images, None if channels else weights[0].shape[1],
+                len(weights[-1]))
+        self.images = images
+        self.sizes = [math.prod(images.shape), *(len(W) for W in weights)]
         # Before memory is taken for what is not in the file.
-        if self.sizes[1:-1] != [settings['unit']] * settings['layers']:
+        if self.sizes[1:-1] != (
+                channels + [settings['unit']] * settings['layers']):
             raise InputError(f'unit is {settings["unit"]}, the layers are '
                              f'{self.sizes}')
+        if channels:
+            build.check_blocks(settings, images.shape)
+            height, width = (n >> settings['blocks'] for n in images.shape)
+            n_features = channels[-1] * height * width
+            if weights[len(channels)].shape[1] != n_features:
+                raise InputError(
+                    'the convolutions of images of {} x {} pixels give {} '
+                    'values, the next layer takes {}'.format(
+                        *images.shape, n_features,
+                        weights[len(channels)].shape[1]))
         with chainer.using_config('dtype', numpy.float32):
             self._net = build.make_net(
-                settings, self.sizes[0], self.sizes[-1])
+                settings, self.sizes[0], self.sizes[-1], images.shape)
         for name, param in self._net.namedparams():
             array = arrays.get(name.lstrip('/'))
             if array is None or array.shape != param.shape:
@@ -58,7 +82,8 @@ class ChainerNet:
 
     def summary(self):
         """Returns a table of the layers."""
-        return summary.table(self.sizes, *choices.bits(self._settings))
+        return build.summary(self._settings, self.sizes[0], self.sizes[-1],
+                             self.images.shape)
 
     def use_running_statistics(self):
         """Evaluates with running averages whatever the settings say.
@@ -102,6 +127,7 @@ class ChainerNet:
 
     def weights(self, i):
         """Returns the signs of layer i's weights (1 is the first) as int8."""
-        linear, _ = self._net.layers()[i - 1]
-        W = linear.W.array
-        return kernels.unpack_signs(kernels.pack_signs(W), W.shape[1])
+        link, _ = self._net.layers()[i - 1]
+        W = link.W.array
+        signs = kernels.pack_signs(W.reshape(len(W), -1))
+        return kernels.unpack_signs(signs, W[0].size).reshape(W.shape)

@@ -46,6 +46,8 @@ def read(path, say=print):
         images = settings.get('images')
         settings = choices.check(settings)
         reason = choices.why_not_binary(settings)
+        if settings['channels']:
+            reason = reason or 'it has convolutions'
         packed = None if reason else PackedMLP.from_arrays(
             arrays, settings['normalization_eps'], settings['input_range'],
             training_set=training_set)
@@ -65,9 +67,7 @@ def read(path, say=print):
     if reason:
         say(f'not packed: {reason}')
     try:
-        net = ChainerNet(arrays, settings)
-        if not packed:
-            images = description.parse(images, net.sizes[0], net.sizes[-1])
-        return Model(packed, net, False, images, training_set)
+        net = ChainerNet(arrays, settings, images)
+        return Model(packed, net, False, net.images, training_set)
     except InputError as e:
         raise InputError(f'{path} is no snapshot of a run: {e}') from e

@@ -35,7 +35,8 @@ def draw(folder, description, images, labels, probabilities, weights):
         images (numpy.ndarray): uint8 pixels of shape (N, inputs).
         labels (numpy.ndarray): Classes of shape (N,).
         probabilities (numpy.ndarray): Array of shape (N, classes).
-        weights (numpy.ndarray): First layer's +-1 weights, (units, inputs).
+        weights (numpy.ndarray): First layer's +-1 weights, (units, inputs),
+            or (channels, 1, height, width) of a convolution.
 
     Returns:
         list of str: Paths of the pictures.
@@ -47,7 +48,7 @@ def draw(folder, description, images, labels, probabilities, weights):
         figures['mistakes.png'] = _mistakes(
             names, images.reshape(-1, *shape), labels, probabilities)
         figures['first_layer.png'] = _first_layer(
-            weights.reshape(-1, *shape))
+            weights.reshape(-1, *(weights.shape[2:] or shape)))
     paths = []
     for name, figure in figures.items():
         paths.append(os.path.join(folder, name))

@@ -1,5 +1,6 @@
 """What is made of a run's settings: network, loss and optimizer."""
 import functools
+import math
 
 import chainer_compat
 import chainer
@@ -7,23 +8,30 @@ import chainer.functions as F
 import chainer.links as L
 
 import quantizers
+from layers import summary as table
 from layers.batch_normalization import BatchNormalization
 from layers.shift_batch_normalization import ShiftBatchNormalization
-from net import MnistMLP
+from net import MnistConvNet, MnistMLP, convolutions
 from optimizers.bop import Bop
 from optimizers.fused_adam import FusedAdam
 from optimizers.shift_adamax import ShiftAdaMax
+from recipes import choices
 from system.errors import InputError
 from weight_clip import WeightClip
 
 
-def make_net(settings, n_in, n_out):
+def make_net(settings, n_in, n_out, image_shape=None):
     """Returns the network of these settings.
 
     Args:
         settings (dict): Choices as in ``recipes.choices.RECIPES``.
         n_in (int): Size of an input vector.
         n_out (int): Number of classes.
+        image_shape (tuple of int): Height and width of the images that the
+            vectors are, for a net with convolutions.
+
+    Raises:
+        InputError: If the blocks of convolutions leave nothing of an image.
 
     """
     if settings['normalization'] == 'batch':
@@ -33,8 +41,14 @@ def make_net(settings, n_in, n_out):
     else:
         normalization = ShiftBatchNormalization
     gradient = settings['gradient_quantizer']
-    return MnistMLP(
-        n_in, settings['unit'], n_out, settings['layers'],
+    net = functools.partial(MnistMLP, n_in)
+    if settings['channels']:
+        check_blocks(settings, image_shape)
+        net = functools.partial(
+            MnistConvNet, image_shape, settings['channels'],
+            n_blocks=settings['blocks'])
+    return net(
+        n_units=settings['unit'], n_out=n_out, n_hidden=settings['layers'],
         weight_quantizer=quantizers.parse(settings['weight_quantizer']),
         activation_quantizer=quantizers.parse(
             settings['activation_quantizer'], settings['estimator']),
@@ -50,7 +64,29 @@ def make_net(settings, n_in, n_out):
             eps=settings['normalization_eps']))
 
 
-def make_classifier(settings, n_in, n_out):
+def check_blocks(settings, image_shape):
+    """Raises an InputError if convolutions leave nothing of an image."""
+    n = settings['blocks']
+    most = min(image_shape).bit_length() - 1
+    if settings['channels'] and n > most:
+        raise InputError(
+            '--blocks {} leaves nothing of images of {} x {} pixels, whose '
+            'height and width each block halves: {}'.format(
+                n, *image_shape, f'{most} at most' if most
+                else 'they are too small for --channels'))
+
+
+def summary(settings, n_in, n_out, image_shape):
+    """Returns a table of the layers of the network; see :func:`make_net`."""
+    check_blocks(settings, image_shape)
+    pairs = convolutions(settings['channels'], settings['blocks'])
+    sizes = [n_in, *(n for n, _ in pairs),
+             *[settings['unit']] * settings['layers'], n_out]
+    return table.table(sizes, *choices.bits(settings), image_shape,
+                       [pool_size for _, pool_size in pairs])
+
+
+def make_classifier(settings, n_in, n_out, image_shape=None):
     """Returns the network with its loss; see :func:`make_net`.
 
     Raises:
@@ -58,7 +94,7 @@ def make_classifier(settings, n_in, n_out):
             nothing could be learned.
 
     """
-    net = make_net(settings, n_in, n_out)
+    net = make_net(settings, n_in, n_out, image_shape)
     for k, (linear, _) in enumerate(net.layers(), 1):
         if not (linear.quantizer.is_binary
                 or linear.quantizer(linear.W.array).any()):
@@ -92,7 +128,8 @@ def make_optimizer(settings, model):
     """Returns the optimizer of these settings, set up with the model.
 
     With the step scale ``glorot`` the step of a W of shape (n_out, n_in) is
-    multiplied by ``1 / sqrt(1.5 / (n_in + n_out))``, as in the authors' code.
+    multiplied by ``1 / sqrt(1.5 / (n_in + n_out))``, as in the authors' code;
+    of a convolution, n_in and n_out are channels times pixels of the window.
     """
     make = {'adam': FusedAdam, 'shift-adamax': ShiftAdaMax,
             'bop': functools.partial(Bop, settings['gamma'],
@@ -102,7 +139,8 @@ def make_optimizer(settings, model):
     if settings['step_scale'] == 'glorot':
         for param in model.params():
             if param.name == 'W':
-                scale = (sum(param.shape) / 1.5) ** .5
+                n_out, n_in, *ksize = param.shape
+                scale = ((n_in + n_out) * math.prod(ksize) / 1.5) ** .5
                 param.update_rule.hyperparam.eta = scale
     if settings['clip'] != 'none':
         optimizer.add_hook(WeightClip(

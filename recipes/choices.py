@@ -16,6 +16,8 @@ _BINARIZED = {
     'epoch': 20,
     'unit': 1000,
     'layers': 2,
+    'channels': 0,
+    'blocks': 2,
     'weight_quantizer': 'binary',
     'activation_quantizer': 'binary',
     'estimator': 'clip',
@@ -107,6 +109,14 @@ _BOP = {
     'clip': 'none',
 }
 
+# The default as a convolutional net.
+_CONV = {
+    **_BINARIZED,
+    'unit': 256,
+    'layers': 1,
+    'channels': 16,
+}
+
 RECIPES = {
     'binarized': _BINARIZED,
     'original': _ORIGINAL,
@@ -114,6 +124,7 @@ RECIPES = {
     'paper': _PAPER,
     'paper-shift': _PAPER_SHIFT,
     'bop': _BOP,
+    'conv': _CONV,
 }
 
 
@@ -134,7 +145,14 @@ def add_arguments(group):
         help='number of sweeps over the training set')
     add('--unit', '-u', type=integer(1),
         help='number of units of a hidden layer')
-    add('--layers', type=integer(1, 100), help='number of hidden layers')
+    add('--layers', type=integer(1, 100),
+        help='number of hidden layers, without the convolutions')
+    add('--channels', type=integer(0, 4096),
+        help='channels of the first block of two convolutions; each further '
+             'block has twice as many; 0: no convolutions')
+    add('--blocks', type=integer(1, 15),
+        help='number of blocks of convolutions, each of which halves height '
+             'and width')
     for name, what in (('weight', 'weights'), ('activation', 'activations'),
                        ('gradient', 'gradients that the products of a '
                                     'backward pass take')):
@@ -212,6 +230,9 @@ def _check_together(settings):
     if (settings['evaluation'] == 'batch'
             and settings['normalization'] != 'batch'):
         raise InputError('--evaluation batch needs --normalization batch')
+    if (not settings['channels']
+            and settings['blocks'] != _BINARIZED['blocks']):
+        raise InputError('--blocks is of convolutions: it needs --channels')
     try:
         quantizers.parse(
             settings['activation_quantizer'], settings['estimator'])

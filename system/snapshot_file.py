@@ -156,11 +156,17 @@ def read_net(npz):
     names = sorted(name[len(NET):] for name in npz.names
                    if name.startswith(NET))
     columns = _read_columns(npz)
-    return {name: _read_signs(npz, NET + name, columns[NET + name])
-            if NET + name in columns
-            else npz.read(NET + name, numpy.float32,
-                          2 if name.endswith('/W') else 1)
-            for name in names if PARAMETER.match(name)}
+    arrays = {name: _read_signs(npz, NET + name, columns[NET + name])
+              if NET + name in columns
+              else npz.read(NET + name, numpy.float32,
+                            None if name.endswith('/W') else 1)
+              for name in names if PARAMETER.match(name)}
+    for name, array in arrays.items():
+        # Of a linear layer, and of a convolution.
+        if name.endswith('/W') and array.ndim not in (2, 4):
+            raise InputError(f'{name} in {npz.path} cannot be read: shape '
+                             f'{array.shape}, expected 2 or 4 axes')
+    return arrays
 
 
 def read_settings(npz):

@@ -3,6 +3,7 @@ from chainer import datasets
 import numpy
 
 from data import sets
+from system.errors import InputError
 
 
 class ArrayDataset(datasets.TupleDataset):
@@ -95,3 +96,35 @@ def symmetric(dataset):
 def split(dataset, n):
     """Returns the first n examples of a data set, and the others."""
     return dataset.take(slice(n)), dataset.take(slice(n, None))
+
+
+def for_run(args, image_set):
+    """Returns a data set as a run takes it: to train, and to evaluate on.
+
+    Args:
+        args (argparse.Namespace): The arguments of train_mnist.py.
+        image_set (~data.sets.ImageSet): The data set.
+
+    Returns:
+        tuple: The training set, and a dictionary of the sets to evaluate on:
+        ``validation`` is the last part of the training images or, where none
+        are held out, the test images; else these are ``test``.
+
+    Raises:
+        InputError: If the training images are too few for the arguments.
+
+    """
+    train, test = (from_images(*p) for p in image_set.parts)
+    n = len(train) - args.validation
+    if n < 1:
+        raise InputError(f'--validation must be less than {len(train)}, the '
+                         f'number of images, got {args.validation}')
+    if args.batchsize > n:
+        raise InputError(f'--batchsize must be at most {n}, the number of '
+                         f'images, got {args.batchsize}')
+    if args.input_range == 'symmetric':
+        train, test = map(symmetric, (train, test))
+    if not args.validation:
+        return train, {'validation': test}
+    train, held_out = split(train, n)
+    return train, {'validation': held_out, 'test': test}

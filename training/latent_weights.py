@@ -65,7 +65,7 @@ class WeightHistograms(extension.Extension):
     the bins' lower edges.
 
     Args:
-        net (~net.MnistMLP): Network, whose ``layers()`` has the weights.
+        net (~net.MnistNet): Network, whose ``layers()`` has the weights.
 
     """
 
@@ -154,7 +154,7 @@ def extensions(net, has_plot):
     """Yields the extensions of ``--inside``.
 
     Args:
-        net (~net.MnistMLP): The network.
+        net (~net.MnistNet): The network.
         has_plot (bool): Whether the picture is drawn.
 
     """

@@ -14,7 +14,7 @@ class SignChanges(extension.Extension):
     ``sign_changes1`` and so on. It keeps one bit for a weight.
 
     Args:
-        net (~net.MnistMLP): Network, whose ``layers()`` has the weights.
+        net (~net.MnistNet): Network, whose ``layers()`` has the weights.
 
     """
 
@@ -47,4 +47,5 @@ class SignChanges(extension.Extension):
                        for k, signs in enumerate(self._signs, 1)]
 
     def _weights(self):
-        return [linear.W.array for linear, _ in self._net.layers()]
+        return [link.W.array.reshape(len(link.W), -1)
+                for link, _ in self._net.layers()]

@@ -15,6 +15,10 @@ from recipes import build, choices, schedule
 from system.errors import InputError
 
 
+# Of the vectors of 30 values below.
+IMAGE = 6, 5
+
+
 def settings(recipe='binarized', **changes):
     return {**choices.RECIPES[recipe], 'unit': 6, **changes}
 
@@ -46,7 +50,8 @@ def test_settings_of_a_file_pass_the_check_unchanged(recipe):
     {'unit': 0}, {'unit': '6'}, {'unit': None}, {'layers': 101},
     {'relu': 1.5}, {'relu': None}, {'dropout': 1}, {'loss': ['softmax']},
     {'weight_quantizer': 'linear:99'}, {'alpha': float('nan')},
-    {'clip': '--help'}])
+    {'clip': '--help'}, {'channels': -1}, {'channels': None},
+    {'channels': 1 << 20}, {'blocks': 0}, {'blocks': 99}])
 def test_other_settings_are_refused(changes):
     with pytest.raises(ValueError, match='settings: '):
         choices.check({**choices.RECIPES['binarized'], **changes})
@@ -61,6 +66,7 @@ def test_what_holds_no_settings_is_refused():
 def test_a_setting_that_an_older_file_lacks_has_its_default():
     older = {**choices.RECIPES['paper'], 'relu': True}
     del older['loss'], older['normalization_decay']
+    del older['channels'], older['blocks']
     assert choices.check(older) == {
         **choices.RECIPES['paper'], 'relu': True, 'loss': 'softmax'}
 
@@ -126,6 +132,96 @@ def test_bop_is_the_default_without_latent_weights():
         chosen['alpha'], chosen['gamma'], chosen['threshold'])
 
 
+def test_conv_is_the_default_with_convolutions():
+    chosen = choices.RECIPES['conv']
+    changed = {name for name, value in chosen.items()
+               if value != choices.RECIPES['binarized'][name]}
+    assert changed == {'unit', 'layers', 'channels'}
+    net = build.make_net(chosen, 784, 10, (28, 28))
+    assert [link.W.shape[0] for link, _ in net.layers()] == [
+        16, 16, 32, 32, 256, 10]
+    # N(0, 1/n_in), where n_in counts the window.
+    assert net.l4.W.array.std() == pytest.approx((32 * 9) ** -.5, rel=.05)
+
+
+def test_every_choice_reaches_the_convolutions():
+    chosen = settings(
+        channels=3, blocks=1, layers=2, weight_quantizer='linear:4',
+        activation_quantizer='log', gradient_quantizer='log:6', relu=True,
+        input_dropout=.1, dropout=.2, initial_weight='uniform',
+        normalization_eps=1e-3, normalization_decay=.7, evaluation='batch')
+    net = build.make_net(chosen, 35, 4, (7, 5))
+    assert [link.W.shape for link, _ in net.layers()] == [
+        (3, 1, 3, 3), (3, 3, 3, 3), (6, 3 * 3 * 2), (6, 6), (4, 6)]
+    for link, normalization in net.layers():
+        assert str(link.quantizer) == 'linear:4'
+        assert str(link.gradient_quantizer) == 'log:6'
+        assert (normalization.eps, normalization.decay) == (1e-3, .7)
+        assert normalization.evaluate_with_batch
+    assert (str(net.activation_quantizer), net.relu) == ('log', True)
+    assert (net.input_dropout, net.dropout) == (.1, .2)
+    assert net.l2.W.array.max() > .9
+    shift = build.make_net(
+        settings(channels=3, blocks=1, normalization='shift'), 35, 4, (7, 5))
+    assert type(shift.bn1) is ShiftBatchNormalization
+
+
+@pytest.mark.parametrize(('shape', 'blocks', 'match'), [
+    ((28, 28), 5, '--blocks 5 leaves nothing of images of 28 x 28 pixels, '
+     'whose height and width each block halves: 4 at most'),
+    ((64, 3), 2, '64 x 3 .*: 1 at most'),
+    ((1, 784), 1, '1 x 784 .*: they are too small for --channels')])
+def test_blocks_that_leave_nothing_of_an_image_are_refused(
+        shape, blocks, match):
+    chosen = settings('conv', blocks=blocks)
+    n_in = shape[0] * shape[1]
+    for function in build.make_classifier, build.summary:
+        with pytest.raises(InputError, match=match):
+            function(chosen, n_in, 10, shape)
+    if blocks > 1:
+        build.make_net({**chosen, 'blocks': blocks - 1}, n_in, 10, shape)
+    # An MLP takes images of any size.
+    build.make_net(settings(), n_in, 10, shape)
+
+
+@pytest.mark.parametrize('changes', [
+    {'recipe': 'original'}, {'recipe': 'paper', 'step_scale': 'glorot'},
+    {'recipe': 'paper-shift', 'input_dropout': .1}, {'recipe': 'bop'},
+    {'weight_quantizer': 'ternary:0.05'},
+    {'weight_quantizer': 'none'},
+    {'weight_quantizer': 'linear:4', 'activation_quantizer': 'linear:4',
+     'gradient_quantizer': 'linear:8'},
+    {'weight_quantizer': 'log:4', 'activation_quantizer': 'log:3',
+     'relu': True}, {'activation_quantizer': 'heaviside'},
+    {'activation_quantizer': 'dorefa:2'}, {'estimator': 'swish'},
+    {'estimator': 'approx', 'dropout': .1}, {'loss': 'hinge'},
+    {'optimizer': 'shift-adamax', 'alpha': 2. ** -8},
+    {'clip_timing': 'before', 'evaluation': 'batch'}])
+def test_convolutions_train_with_every_choice(changes, random, kernel_path):
+    recipe = changes.get('recipe', 'binarized')
+    chosen = {**settings(recipe, unit=20, layers=1, channels=4, blocks=1),
+              **changes}
+    choices.check(chosen)
+    numpy.random.seed(0)
+    model = build.make_classifier(chosen, 30, 10, IMAGE)
+    optimizer = build.make_optimizer(chosen, model)
+    t = numpy.resize(numpy.arange(10), 50).astype('i')
+    x = random.uniform(0, 1, (10, 30))[t] + .2 * random.uniform(0, 1, (50, 30))
+    x = x.astype('f')
+    losses = []
+    for _ in range(40):
+        optimizer.update(model, x, t)
+        losses.append(float(model.loss.array))
+    assert numpy.mean(losses[-5:]) < .9 * losses[0]
+    for link, _ in model.predictor.layers():
+        assert link.W.grad.any()
+        assert link.W.array.dtype == numpy.float32
+        if chosen['optimizer'] == 'bop':
+            assert set(numpy.unique(link.W.array)) == {-1, 1}
+    with chainer.using_config('train', False), chainer.no_backprop_mode():
+        assert numpy.isfinite(model(x, t).array)
+
+
 def test_gamma_decays_as_alpha_does():
     chosen = {**choices.RECIPES['bop'], 'gamma': 1e-2, 'final_gamma': 1e-4,
               'epoch': 20}
@@ -152,6 +248,8 @@ def test_another_number_of_epochs_under_a_decay_of_gamma_is_said():
     ('bop', {'weight_quantizer': 'linear:4'},
      'needs binary weights, got --weight-quantizer linear:4'),
     ('bop', {'step_scale': 'glorot'}, '--step-scale'),
+    ('binarized', {'blocks': 3},
+     '--blocks is of convolutions: it needs --channels'),
     ('binarized', {'activation_quantizer': 'dorefa:2', 'estimator': 'approx'},
      '--activation-quantizer dorefa:2 has no estimator but clip, got approx'),
 ])
@@ -198,7 +296,7 @@ def test_squared_hinge_is_the_mean_of_the_paper(random):
 def updated(random, **changes):
     """A model before and after an update in which all gradients are 1."""
     chosen = settings(**changes)
-    model = build.make_classifier(chosen, 784, 10)
+    model = build.make_classifier(chosen, 784, 10, (28, 28))
     optimizer = build.make_optimizer(chosen, model)
     for param in model.params():
         param.grad = numpy.ones_like(param.array)
@@ -215,6 +313,17 @@ def test_glorot_scales_the_steps_of_the_weights_alone(random):
             scale = 1 / (1.5 / sum(before[name].shape)) ** .5
         numpy.testing.assert_allclose(
             before[name] - after[name], .001 * scale, rtol=1e-3, err_msg=name)
+
+
+def test_glorot_counts_the_window_of_a_convolution(random):
+    before, after = updated(random, step_scale='glorot', clip='none',
+                            channels=4)
+    for name, fans in {'/l1/W': 9 * (1 + 4), '/l2/W': 9 * (4 + 4),
+                       '/l3/W': 9 * (4 + 8), '/l5/W': 8 * 7 * 7 + 6,
+                       '/bn1/gamma': 1.5}.items():
+        numpy.testing.assert_allclose(
+            before[f'/predictor{name}'] - after[f'/predictor{name}'],
+            .001 * (fans / 1.5) ** .5, rtol=1e-3, err_msg=name)
 
 
 @pytest.mark.parametrize(('clip', 'is_clipped'), [
@@ -235,7 +344,7 @@ def test_the_optimizer_is_the_fused_adam_by_default():
 @pytest.mark.parametrize('recipe', choices.RECIPES)
 def test_every_recipe_trains_and_evaluates(recipe, random, kernel_path):
     chosen = settings(recipe, unit=20)
-    model = build.make_classifier(chosen, 30, 10)
+    model = build.make_classifier(chosen, 30, 10, IMAGE)
     optimizer = build.make_optimizer(chosen, model)
     x = random.uniform(0, 1, (50, 30)).astype('f')
     t = random.randint(0, 10, 50).astype('i')
