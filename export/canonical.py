@@ -92,6 +92,9 @@ def fold(net, accuracy=None):
     if not net.hidden:
         raise InputError('a net without a hidden layer has no other format '
                          'than the packed one')
+    if net.image_shape:
+        raise InputError('a net with convolutions has no other format than '
+                         'the packed one')
     hidden = []
     for layer in net.hidden:
         falling = kernels.unpack_signs(layer.falling[None], layer.n_out)[0] > 0

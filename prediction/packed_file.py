@@ -109,16 +109,16 @@ def read(npz):
     sizes = npz.read('sizes', numpy.int64, 1).tolist()
     check(len(sizes) >= 2 and all(1 <= n < MAX_IN for n in sizes)
           and sizes[0] * PIXEL_MAX < 1 << 31, 'sizes')
-    images = _read_images(npz, sizes)
-    convolutions = []
+    convolutions, image = [], None
     if version == [_CONVOLUTIONAL]:
+        images = _read_images(npz, sizes)
         check(images is not None, 'images')
+        image = 1, *images.shape  # channels, height, width
         convolutions = npz.read('convolutions', numpy.int64, 2)
         check(convolutions.shape[1] == 3
               and 1 <= len(convolutions) <= len(sizes) - 2, 'convolutions')
         convolutions = convolutions.tolist()
-    n_in, image = sizes[0], images and (1, *images.shape)
-    hidden = []
+    n_in, hidden = sizes[0], []
     for i, n_out in enumerate(sizes[1:], 1):
         shapes = [(n_out,)]  # that thresholds may have
         if i <= len(convolutions):
@@ -154,6 +154,8 @@ def read(npz):
             layer = HiddenLayer(n_in, words, thresholds, falling)
             n_in = n_out
         hidden.append(layer)
+    if version == [_LINEAR]:
+        images = _read_images(npz, sizes)
     training_set = None
     if 'training_set' in npz.names:
         letters = npz.read('training_set', numpy.uint8, 1).tobytes()

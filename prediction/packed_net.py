@@ -50,6 +50,8 @@ class PackedMLP:
             or channels of each layer.
         image_shape (tuple of int or None): Height and width of the images that
             a first convolution takes.
+        pool_sizes (list of int): Height and width of the windows of pooling
+            behind each convolution; 1: none.
 
     Raises:
         InputError: If the layers do not fit each other.
@@ -82,6 +84,8 @@ class PackedMLP:
         n_pixels = (first.size[0] * first.size[1] if first.is_convolution
                     else first.n_in)
         self.sizes = [n_pixels, *(layer.n_out for layer in layers)]
+        self.pool_sizes = [
+            layer.pool for layer in self.hidden if layer.is_convolution]
         _check_together(layers)
         if images is None:
             images = (description.numbered(self.image_shape, self.sizes[-1])
