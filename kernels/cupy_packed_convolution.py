@@ -2,7 +2,8 @@
 import cupy
 import numpy
 
-from kernels import cupy_bits, packed_convolution
+from kernels import packed_convolution
+from kernels.cupy_bits import pack_signs, unpack_signs
 
 
 def sign_window(W, thresholds, falling, pool, size):
@@ -28,19 +29,19 @@ def convolve_pixels(x, window):
 def flatten_signs(a, n_channels):
     """See ``numpy_packed_convolution.flatten_signs``."""
     signs = _unpack(a, n_channels)
-    return cupy_bits.pack_signs(signs.reshape(
+    return pack_signs(signs.reshape(
         len(a), signs.shape[1] * signs.shape[2] * n_channels))
 
 
 def _unpack(a, n_channels):
     n, height, width, n_words = a.shape
-    signs = cupy_bits.unpack_signs(
+    signs = unpack_signs(
         a.reshape(n * height * width, n_words), n_channels)
     return signs.reshape(n, height, width, n_channels)
 
 
 def _pack(bits):
-    return cupy_bits.pack_signs(bits.astype(numpy.int8) - 1)
+    return pack_signs(bits.astype(numpy.int8) - 1)
 
 
 def _convolve(x, window):
