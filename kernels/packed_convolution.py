@@ -25,7 +25,9 @@ class PackedWindow(typing.NamedTuple):
     """Convolution, threshold and pooling, as NumPy and CuPy take it."""
 
     W: object  # float32 +1 and -1 (O, C, kh, kw)
-    thresholds: object  # int32 (height, width, O)
+    thresholds: object  # int32 (O,) or (kh, kw, O)
+    rows: object  # int64 classes (height, 1)
+    columns: object  # int64 classes (1, width)
     falling: object  # uint64 words (ceil(O / 64),)
     pool: int
 
@@ -60,12 +62,10 @@ def rows_inside(n, k):
 
 def window(xp, W, thresholds, falling, pool, size):
     """See ``numpy_packed_convolution.sign_window``; xp is NumPy or CuPy."""
-    kh, kw = W.shape[2:]
-    thresholds = xp.broadcast_to(thresholds, (kh, kw, len(W)))
-    rows, columns = border_classes(size[0], kh), border_classes(size[1], kw)
-    # One row and one column of thresholds for each pixel.
-    thresholds = thresholds[xp.asarray(rows)][:, xp.asarray(columns)]
-    return PackedWindow(W.astype(numpy.float32), thresholds, falling, pool)
+    rows, columns = (xp.asarray(border_classes(*pair))
+                     for pair in zip(size, W.shape[2:]))
+    return PackedWindow(W.astype(numpy.float32), thresholds, rows[:, None],
+                        columns[None], falling, pool)
 
 
 def convolve(xp, pack, x, window):
@@ -80,10 +80,12 @@ def convolve(xp, pack, x, window):
         window (PackedWindow): The convolution.
 
     """
-    W, thresholds, falling, pool = window
+    W, thresholds, rows, columns, falling, pool = window
     n, _, height, width = x.shape
     n_out, _, kh, kw = W.shape
     s = convolution.convolution_2d(xp, x, W, Window(pad=(kh // 2, kw // 2)))
+    if thresholds.ndim > 1:
+        thresholds = thresholds[rows, columns]  # (height, width, O)
     reach = s.transpose(0, 2, 3, 1) >= thresholds  # (N, height, width, O)
     # The greatest sum reaches a threshold where any of them does.
     height, width = height // pool, width // pool
