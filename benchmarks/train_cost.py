@@ -26,7 +26,8 @@ def point(unit, batchsize, args):
     share = args.work / (unit * (784 + unit) * 60000 * 6 * 2)
     share = min(1, max(share, 10 * batchsize / 60000))
     result = train_speed.measure(argparse.Namespace(
-        unit=unit, layers=2, batchsize=batchsize, rounds=args.rounds,
+        unit=unit, layers=2, channels=0, blocks=2, batchsize=batchsize,
+        rounds=args.rounds,
         share=share, variants=['project', 'products'], cores=['all'],
         profile=False))
     print('.', end='', file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ the same weights must give the same loss and gradients in each.
 import argparse
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import resource
@@ -24,7 +25,7 @@ if __name__ == '__main__':
 
 import numpy
 
-from benchmarks import kernel_times, machine, variants
+from benchmarks import kernel_times, machine, nets, variants
 from benchmarks.arguments import output_file
 from benchmarks.variants import VARIANTS
 from system.command_line import ArgumentParser, integer, number
@@ -36,16 +37,20 @@ TOLERANCE = 1e-5
 PROFILED_STEPS = 200
 
 # The step of a larger network is compared at this size.
-CHECKED_UNITS, CHECKED_LAYERS = 1000, 2
+CHECKED_UNITS, CHECKED_LAYERS, CHECKED_CHANNELS = 1000, 2, 16
+
+# Images of that step, with convolutions: of a million activations some lie so
+# near to 0 or 1 that rounding decides, of those of a few images none does.
+CHECKED_IMAGES = 10
 
 
 def initial_parameters(args):
     """Returns the parameters that every variant starts from, by name."""
     random = numpy.random.RandomState(0)
-    sizes = variants.layer_sizes(args)
     parameters = {}
-    for k, (n_in, n_out) in enumerate(zip(sizes, sizes[1:]), 1):
-        W = random.normal(0, n_in ** -.5, (n_out, n_in))
+    for k, shape in enumerate(nets.weight_shapes(args)[0], 1):
+        n_out, *n_in = shape
+        W = random.normal(0, math.prod(n_in) ** -.5, shape)
         parameters[f'l{k}/W'] = W.astype(numpy.float32)
         for name, value in (f'l{k}/b', 0), (f'bn{k}/gamma', 1), (
                 f'bn{k}/beta', 0):
@@ -121,7 +126,8 @@ class Worker:
         self.process = subprocess.Popen(
             [sys.executable, os.path.abspath(__file__), '--worker',
              '--variants', name, '--unit', str(args.unit),
-             '--layers', str(args.layers), '--batchsize', str(args.batchsize),
+             '--layers', str(args.layers), '--channels', str(args.channels),
+             '--blocks', str(args.blocks), '--batchsize', str(args.batchsize),
              '--share', str(args.share)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             preexec_fn=use_one_core if n_cores == 'one' else None)
@@ -174,7 +180,10 @@ def measure(args):
     """Returns the seconds per epoch and round, and more, of each variant."""
     checked = argparse.Namespace(**{
         **vars(args), 'unit': min(args.unit, CHECKED_UNITS),
-        'layers': min(args.layers, CHECKED_LAYERS)})
+        'layers': min(args.layers, CHECKED_LAYERS),
+        'channels': min(args.channels, CHECKED_CHANNELS),
+        'batchsize': min(args.batchsize, CHECKED_IMAGES) if args.channels
+        else args.batchsize})
     workers = start(checked)
     check(workers)
     if checked != args:
@@ -200,7 +209,9 @@ def measure(args):
 
 def print_table(args, result):
     """Prints a row of seconds, their ratio and the memory of each variant."""
-    print(f'{args.layers} x {args.unit} units, batch {args.batchsize}, '
+    print((f'{args.blocks} blocks of {args.channels} channels and more, '
+           if args.channels else '')
+          + f'{args.layers} x {args.unit} units, batch {args.batchsize}, '
           f'{args.rounds} rounds'
           + ('' if args.share == 1 else f' of {args.share:g} epochs each'))
     print(f'CPU: {machine.description()}')
@@ -238,14 +249,18 @@ def parse_args():
     parser.add_argument('--unit', type=integer(1), default=1000)
     parser.add_argument('--layers', type=integer(1), default=2,
                         help='number of hidden layers')
+    parser.add_argument('--channels', type=integer(0, 4096), default=0,
+                        help='channels of the first block of convolutions; 0: '
+                             'no convolutions')
+    parser.add_argument('--blocks', type=integer(1, 4), default=2,
+                        help='number of blocks of convolutions')
     parser.add_argument('--batchsize', type=integer(1, 60000), default=100)
     parser.add_argument('--rounds', type=integer(1), default=5)
     parser.add_argument('--share', type=number(1e-6, 1), default=1.,
                         help='share of the epoch to train in a round, for '
                              'networks that take long')
     parser.add_argument('--variants', nargs='+', choices=VARIANTS,
-                        default=list(variants.DEFAULT), metavar='NAME',
-                        help='some of ' + ', '.join(VARIANTS))
+                        metavar='NAME', help='some of ' + ', '.join(VARIANTS))
     parser.add_argument('--cores', nargs='+', choices=['all', 'one'],
                         default=['all'],
                         help='on all cores, on one, or both')
@@ -256,6 +271,15 @@ def parse_args():
     parser.add_argument('--worker', action='store_true',
                         help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.variants is None:
+        args.variants = [
+            name for name in variants.DEFAULT
+            if VARIANTS[name].has_convolutions or not args.channels]
+    without = [name for name in args.variants
+               if args.channels and not VARIANTS[name].has_convolutions]
+    if without:
+        parser.error(f'{" and ".join(without)} have no --channels, choose '
+                     'other --variants')
     if 'one' in args.cores and not hasattr(os, 'sched_setaffinity'):
         parser.error('--cores one needs Linux')
     of_torch = [name for name in args.variants

@@ -1,12 +1,13 @@
 """What train_speed.py compares: the training of one network, in many ways.
 
 A variant is a class. It is made with the shape of the network, ``args.unit``,
-``args.layers`` and ``args.batchsize``, and with the training and test set. It
-has
+``args.layers``, ``args.channels``, ``args.blocks`` and ``args.batchsize``, and
+with the training and test set. It has
 
 * ``title``, its name in the table;
 * ``train(n_updates)`` and ``evaluate()``, which are timed;
 * ``context()``, inside which they run; what it gives is kept as ``cores``;
+* ``has_convolutions``: whether it takes ``args.channels`` other than 0;
 * ``is_checked``: whether it trains the binary network, as the others do. If
   so, ``set_parameters()`` and ``gradients()`` are there for the comparison.
 """
@@ -14,7 +15,6 @@ import contextlib
 
 import chainer_compat
 import chainer
-import chainer.functions as F
 import chainer.links as L
 from chainer.iterators import SerialIterator
 from chainer.training.extensions import Evaluator
@@ -23,7 +23,7 @@ import numpy
 
 import kernels
 import quantizers
-from net import MnistMLP
+from benchmarks import nets
 from optimizers.fused_adam import FusedAdam
 from training.array_iterator import ArrayIterator, send_arrays
 from training.exact_evaluator import ExactEvaluator
@@ -37,25 +37,18 @@ def arrays(dataset):
     return dataset.arrays
 
 
-def layer_sizes(args):
-    """Returns the widths of the network: its pixels, units and classes."""
-    return [784] + [args.unit] * args.layers + [10]
-
-
 class Project:
     """Training as train_mnist.py does it."""
 
     title = 'this project'
-    is_checked = True
+    is_checked = has_convolutions = True
     context = staticmethod(kernels.own_cores)
     cores = None
     quantizer = 'binary'
 
     def __init__(self, args, train, test):
         quantizer = quantizers.parse(self.quantizer)
-        self.model = L.Classifier(MnistMLP(
-            784, args.unit, 10, n_hidden=args.layers,
-            weight_quantizer=quantizer, activation_quantizer=quantizer))
+        self.model = L.Classifier(nets.of_project(args, quantizer))
         optimizer = FusedAdam().setup(self.model)
         optimizer.add_hook(WeightClip())
         self.updater = StandardUpdater(
@@ -110,50 +103,6 @@ def with_quantizer(name):
     return Quantized
 
 
-class Where(chainer.FunctionNode):
-    """Binarization as one writes it first, by numpy.where."""
-
-    def __init__(self, masked):
-        self.masked = masked
-
-    def forward(self, inputs):
-        self.retain_inputs((0,))
-        x, = inputs
-        return numpy.where(x >= 0, 1, -1).astype(x.dtype),
-
-    def backward(self, indexes, grad_outputs):
-        if not self.masked:
-            return grad_outputs
-        x, = self.get_retained_inputs()
-        return grad_outputs[0] * (abs(x.array) <= 1),
-
-
-class WhereLinear(L.Linear):
-    """Linear link with binarized weights."""
-
-    def forward(self, x):
-        return F.linear(x, Where(False).apply((self.W,))[0], self.b)
-
-
-class WhereMLP(chainer.Chain):
-    """Binary network of Chainer's own links."""
-
-    def __init__(self, sizes):
-        super().__init__()
-        self.n_layers = len(sizes) - 1
-        with self.init_scope():
-            for k, (n_in, n_out) in enumerate(zip(sizes, sizes[1:]), 1):
-                setattr(self, f'l{k}', WhereLinear(n_in, n_out))
-                setattr(self, f'bn{k}', L.BatchNormalization(n_out))
-
-    def forward(self, x):
-        for k in range(1, self.n_layers + 1):
-            x = self[f'bn{k}'](self[f'l{k}'](x))
-            if k < self.n_layers:
-                x, = Where(True).apply((x,))
-        return x
-
-
 class Chainer(Project):
     """Training with Chainer's links, optimizer, iterators and extensions."""
 
@@ -161,7 +110,7 @@ class Chainer(Project):
     context = contextlib.nullcontext
 
     def __init__(self, args, train, test):
-        self.model = L.Classifier(WhereMLP(layer_sizes(args)))
+        self.model = L.Classifier(nets.Where(args))
         optimizer = chainer.optimizers.Adam().setup(self.model)
         optimizer.add_hook(WeightClip())
         self.updater = StandardUpdater(
@@ -171,56 +120,11 @@ class Chainer(Project):
             self.model)
 
 
-def torch_mlp(sizes):
-    """Returns the binary network in PyTorch, as its users write it."""
-    import torch
-
-    class BinarizeWeight(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, W):
-            return torch.where(W >= 0, 1., -1.)
-
-        @staticmethod
-        def backward(ctx, gy):
-            return gy
-
-    class BinarizeActivation(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return torch.where(x >= 0, 1., -1.)
-
-        @staticmethod
-        def backward(ctx, gy):
-            x, = ctx.saved_tensors
-            return gy * (x.abs() <= 1)
-
-    class QuantizedLinear(torch.nn.Linear):
-        def forward(self, x):
-            return torch.nn.functional.linear(
-                x, BinarizeWeight.apply(self.weight), self.bias)
-
-    class MLP(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.l = torch.nn.ModuleList(
-                QuantizedLinear(*pair) for pair in zip(sizes, sizes[1:]))
-            self.bn = torch.nn.ModuleList(
-                torch.nn.BatchNorm1d(n_out, eps=2e-5) for n_out in sizes[1:])
-
-        def forward(self, x):
-            for linear, bn in zip(self.l[:-1], self.bn[:-1]):
-                x = BinarizeActivation.apply(bn(linear(x)))
-            return self.bn[-1](self.l[-1](x))
-
-    return MLP()
-
-
 class Torch:
     """Training in PyTorch, operation by operation."""
 
     title = 'PyTorch, eager'
-    is_checked = True
+    is_checked = has_convolutions = True
     context = contextlib.nullcontext
     compiled = False
 
@@ -233,7 +137,7 @@ class Torch:
         self.t, self.test_t = self.t.long(), self.test_t.long()
         self.order = torch.randperm(len(self.x))
         self.position = 0
-        self.model = self.net = torch_mlp(layer_sizes(args))
+        self.model = self.net = nets.of_torch(args)
         self.clip = self._clip
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), **({'fused': True} if self.compiled
@@ -312,12 +216,12 @@ class Products:
     """NumPy's matrix products of an update, into arrays that are there."""
 
     title = 'the matrix products alone'
-    is_checked = False
+    is_checked = has_convolutions = False
     context = contextlib.nullcontext
 
     def __init__(self, args, train, test):
         random = numpy.random.RandomState(0)
-        sizes = layer_sizes(args)
+        sizes = [784] + [args.unit] * args.layers + [10]
 
         def normal(*shape):
             return random.standard_normal(shape).astype(numpy.float32)

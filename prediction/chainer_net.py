@@ -53,8 +53,9 @@ class ChainerNet:
         # Before memory is taken for what is not in the file.
         if self.sizes[1:-1] != (
                 channels + [settings['unit']] * settings['layers']):
-            raise InputError(f'unit is {settings["unit"]}, the layers are '
-                             f'{self.sizes}')
+            raise InputError(
+                (f'channels is {settings["channels"]}, ' if channels else '')
+                + f'unit is {settings["unit"]}, the layers are {self.sizes}')
         if channels:
             build.check_blocks(settings, images.shape)
             height, width = (n >> settings['blocks'] for n in images.shape)

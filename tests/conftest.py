@@ -25,9 +25,9 @@ TESTS = pathlib.Path(__file__).resolve().parent
 # What is marked slow, and how many seconds it takes on two cores: tests that
 # run whole programs again and again. They depend on Python and NumPy by what
 # the other tests cover: .ci/run leaves them out where it tries other versions.
-SLOW = {'test_train_mnist.py': 68, 'test_predict_mnist.py': 25,
-        'test_killed_runs.py': 22, 'gpu': 17, 'benchmarks': 20,
-        'experiments': 10}
+SLOW = {'test_train_mnist.py': 68, 'test_convolutional_runs.py': 60,
+        'test_predict_mnist.py': 25, 'test_killed_runs.py': 22, 'gpu': 17,
+        'benchmarks': 20, 'experiments': 10}
 
 # A background job of a script ignores SIGINT, and so would the runs that the
 # tests start and interrupt.

@@ -140,6 +140,21 @@ def test_image_and_data_together_check_the_data(trained, capsys):
     assert 'reading 40 pictures' in err
 
 
+def test_convolutions_learn_pictures_that_are_not_square(capsys):
+    shapes('shapes')
+    train_mnist.main([*PLAIN, *FLAGS, '--recipe', 'conv', '--channels', '5',
+                      '-e', '20'])
+    assert log('main/accuracy') > .8
+    accuracy = log()
+    assert '# channels: 5, blocks: 2' in capsys.readouterr().out
+    predict_mnist.main(['result/snapshot_iter_60', '--data', 'shapes'])
+    assert percent(capsys.readouterr().out)[-1] == (
+        f'{100 * accuracy:.2f}', '10')
+    assert '--blocks 3 leaves nothing of images of 9 x 7 pixels' in refused(
+        capsys, train_mnist, *PLAIN, *FLAGS, '--recipe', 'conv', '--blocks',
+        '3')
+
+
 def test_a_run_does_not_go_on_with_other_flags(trained, capsys):
     go_on = ['--resume', 'result/snapshot_iter_6', *FLAGS, '-e', '3']
     assert 'in the file' in refused(

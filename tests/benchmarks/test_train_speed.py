@@ -58,6 +58,15 @@ def test_one_core_and_all_have_rows_and_the_kernels_their_times(tmp_path):
             2 * times['a step'][k], abs=.01)
 
 
+def test_convolutions_are_compared_as_other_networks(tmp_path):
+    out = scripts.output(
+        SCRIPT, '--channels', 2, '--layers', 1, '--variants', 'project',
+        'project-numpy', '--profile', *TINY, cwd=tmp_path)
+    assert out.startswith('2 blocks of 2 channels and more, 1 x 100 units, ')
+    assert list(table(out)) == ['this project', 'this project without Numba']
+    assert 'convolution_2d_gW' in out.split('\n\n')[2]
+
+
 def test_without_the_project_there_is_no_ratio(tmp_path):
     rows = table(scripts.output(
         SCRIPT, '--variants', 'products', *TINY, cwd=tmp_path))
@@ -71,7 +80,8 @@ def test_without_the_project_there_is_no_ratio(tmp_path):
 @pytest.mark.parametrize(('arguments', 'message'), [
     (('--share', 0), '--share: must be from 1e-06 to 1, got 0'),
     (('--rounds', 0), '--rounds: must be at least 1, got 0'),
-    (('--save', 'nowhere/file'), '--save: cannot write nowhere/file')])
+    (('--save', 'nowhere/file'), '--save: cannot write nowhere/file'),
+    (('--channels', 2, '--variants', 'products'), 'have no --channels')])
 def test_bad_arguments_are_one_line(arguments, message):
     assert message in scripts.error(train_speed.main, *arguments)
 

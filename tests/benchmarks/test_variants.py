@@ -6,7 +6,10 @@ import pytest
 from benchmarks import train_speed, variants
 from training.array_dataset import get_mnist
 
-ARGS = argparse.Namespace(unit=20, layers=2, batchsize=100)
+ARGS = argparse.Namespace(
+    unit=20, layers=2, channels=0, blocks=2, batchsize=100)
+CONVOLUTIONS = argparse.Namespace(
+    unit=20, layers=1, channels=3, blocks=2, batchsize=10)
 
 
 @pytest.fixture(scope='module')
@@ -14,15 +17,16 @@ def mnist():
     return get_mnist()
 
 
+@pytest.mark.parametrize('args', [ARGS, CONVOLUTIONS])
 @pytest.mark.parametrize('name', ['project-numpy', 'chainer', 'torch'])
-def test_all_binary_variants_compute_the_same_step(name, mnist):
+def test_all_binary_variants_compute_the_same_step(name, args, mnist):
     if name == 'torch':
         pytest.importorskip('torch', reason='needs PyTorch')
-    parameters = train_speed.initial_parameters(ARGS)
-    x, t = (array[:100] for array in variants.arrays(mnist[0]))
+    parameters = train_speed.initial_parameters(args)
+    x, t = (array[:args.batchsize] for array in variants.arrays(mnist[0]))
     steps = []
-    for variant in (variants.VARIANTS[name](ARGS, *mnist),
-                    variants.Project(ARGS, *mnist)):
+    for variant in (variants.VARIANTS[name](args, *mnist),
+                    variants.Project(args, *mnist)):
         variant.set_parameters(parameters)
         with variant.context():
             steps.append(variant.gradients(x, t, parameters))

@@ -1,7 +1,7 @@
 """Run by mpiexec: steps of the network whose gradients rank 0 writes.
 
-``multi_node_steps.py FILE STEPS``: each process takes its rows of the same
-batches of 40.
+``multi_node_steps.py FILE STEPS FLAG...``: each process takes its rows of the
+same batches of 40, images of 5 x 6. The flags are those of train_mnist.py.
 """
 import argparse
 import sys
@@ -21,7 +21,7 @@ from training.processes import join
 BATCH = 40
 
 
-def main(path, n_steps):
+def main(path, n_steps, flags):
     args = argparse.Namespace(mpi=True, gpu=-1)
     with join(ArgumentParser(), args) as world:
         random = numpy.random.RandomState(0)
@@ -30,8 +30,8 @@ def main(path, n_steps):
         # The parameters differ, until they are sent.
         numpy.random.seed(world.rank)
         settings = choices.settings(train_mnist.parse_args(
-            ['--unit', '20', '--dropout', '0'])[1])
-        model = build.make_classifier(settings, 30, 5)
+            ['--unit', '20', '--dropout', '0', *flags])[1])
+        model = build.make_classifier(settings, 30, 5, (5, 6))
         iterator = ArrayIterator(
             world.scatter(ArrayDataset(x, t)), BATCH // world.size,
             shuffle=False)
@@ -59,4 +59,4 @@ def main(path, n_steps):
 
 
 if __name__ == '__main__':
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])

@@ -57,6 +57,40 @@ def test_parameters_are_those_of_the_net():
     assert numbers(line) == [net.count_params()]
 
 
+def test_convolutions_have_shapes_of_images_and_a_row_for_a_pooling():
+    text = summary.table([13 * 11, 5, 6, 7, 3], image_shape=(13, 11),
+                         pool_sizes=[1, 2])
+    rows = {line.strip('| ').split('  ')[0]: line
+            for line in text.splitlines()}
+    for row in (
+            r'l1 +8 +\(-1, 5, 13, 11\) +45 +5 +0.03 +0 +6,435',
+            r'bn1 +- +\(-1, 5, 13, 11\) +0 +20 +0.08 +0 +0',
+            r'l2 +1 +\(-1, 6, 13, 11\) +270 +6 +0.06 +38,610 +0',
+            r'pool2 +- +\(-1, 6, 6, 5\) +0 +0 +0.00 +0 +0',
+            r'bn2 +- +\(-1, 6, 6, 5\) +0 +24 +0.10 +0 +0',
+            r'l3 +1 +\(-1, 7\) +1,260 +7 +0.19 +1,260 +0',
+            r'l4 +1 +\(-1, 3\) +21 +3 +0.01 +21 +0',
+            r'Total +1,596 +105 +0.62 +39,891 +6,435'):
+        assert re.search(row, rows[row.split()[0]]), row
+    assert 'pool1' not in rows
+    assert len({len(line) for line in text.split('\n\n')[0].splitlines()}) == 1
+
+
+def test_parameters_of_convolutions_are_those_of_the_net():
+    import chainer_compat
+
+    from net import MnistConvNet
+    from recipes import build, choices
+    chosen = {**choices.RECIPES['conv'], 'channels': 3, 'blocks': 3,
+              'layers': 2, 'unit': 9, 'weight_quantizer': 'linear:4'}
+    text = build.summary(chosen, 500, 10, (25, 20))
+    net = MnistConvNet((25, 20), 3, 9, 10, n_blocks=3, n_hidden=2)
+    line = next(line for line in text.splitlines() if 'Trainable' in line)
+    assert numbers(line) == [net.count_params()]
+    assert text.count('pool') == 3
+    assert '# 4-bit' in text
+
+
 def test_weights_of_more_bits_take_more_memory_and_are_not_binary():
     text = summary.table([784, 100, 10], weight_bits=4, activation_bits=2)
     assert '# 4-bit' in text

@@ -3,7 +3,7 @@ import chainer
 import numpy
 import pytest
 
-from net import MnistMLP
+from net import MnistConvNet, MnistMLP
 from training import latent_weights
 
 
@@ -55,6 +55,19 @@ def test_histograms_are_reported_for_each_layer_and_found_in_the_log():
     assert not latent_weights.is_of_histogram('main/predictor/blocked1')
     assert latent_weights.histogram(observed, 2)[15] == .4
     assert latent_weights.histogram(observed, 3) is None
+
+
+def test_histograms_are_of_convolutions_as_well():
+    net = MnistConvNet((4, 4), 5, 7, 3, n_blocks=1)
+    net.l2.W.array[...] = .5
+    net.l2.W.array[:, 0, 0] = -1
+    reporter = chainer.Reporter()
+    reporter.add_observer('main/predictor', net)
+    with reporter.scope({}):
+        latent_weights.WeightHistograms(net)(None)
+        shares = latent_weights.histogram(reporter.observation, 2)
+    assert shares[0] == pytest.approx(15 / 225)
+    assert shares[30] == pytest.approx(210 / 225)
 
 
 def test_the_picture_shows_histograms_and_flips_of_each_layer(random):

@@ -65,11 +65,12 @@ def train(*arguments):
 
 
 @needs_mpi
-def test_gradients_of_1_2_and_4_processes_are_the_same(tmp_path):
+@pytest.mark.parametrize('flags', [[], ['--channels', 3]])
+def test_gradients_of_1_2_and_4_processes_are_the_same(flags, tmp_path):
     results = []
     for n in 1, 2, 4:
         run(n, ROOT / 'tests' / 'helpers' / 'multi_node_steps.py',
-            tmp_path / f'{n}.npz', 3, cwd=tmp_path)
+            tmp_path / f'{n}.npz', 3, *flags, cwd=tmp_path)
         with numpy.load(tmp_path / f'{n}.npz') as f:
             results.append(dict(f))
     for n, result in zip((1, 2, 4), results):
@@ -130,6 +131,23 @@ def test_bop_in_several_processes_goes_on_as_if_uninterrupted(folder):
                 arrays[0][name], arrays[1][name], err_msg=name)
     assert set(numpy.unique(
         arrays[0][f'{snapshot_file.NET}l1/W'])) == {-1, 1}
+
+
+@needs_mpi
+def test_convolutions_in_several_processes_go_on_as_if_uninterrupted(folder):
+    logs = []
+    for name, epochs in ('conv', [2]), ('conv_parts', [1, 2]):
+        for epoch in epochs:
+            out, err = run(2, *train(
+                '--channels', 3, '-e', epoch, '-o', name, '--autoload'),
+                cwd=folder)
+            assert err == ''
+            assert '# channels: 3, blocks: 2' in out
+        logs.append([{k: v for k, v in entry.items() if k != 'elapsed_time'}
+                     for entry in json.loads(
+                         (folder / name / 'log').read_text())])
+    assert logs[0] == logs[1]
+    assert 'main/predictor/blocked6' in logs[0][0]
 
 
 @needs_mpi

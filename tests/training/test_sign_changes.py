@@ -2,7 +2,7 @@ import chainer_compat
 import chainer
 import numpy
 
-from net import MnistMLP
+from net import MnistConvNet, MnistMLP
 from training.sign_changes import SignChanges
 
 
@@ -38,6 +38,18 @@ def test_it_goes_on_counting_from_a_snapshot(tmp_path):
     chainer.serializers.load_npz(str(tmp_path / 'file'), resumed)
     resumed.initialize(None)
     assert observe(resumed, net)['net/sign_changes1'] == .1
+
+
+def test_the_weights_of_convolutions_count_as_those_of_other_layers():
+    net = MnistConvNet((4, 4), 5, 7, 3, n_blocks=1)
+    extension = SignChanges(net)
+    extension.initialize(None)
+    net.l1.W.array[1] *= -1
+    net.l2.W.array[0, 1, 2] *= -1
+    net.l3.W.array *= -1
+    assert observe(extension, net) == {
+        'net/sign_changes1': 1 / 5, 'net/sign_changes2': 3 / 225,
+        'net/sign_changes3': 1, 'net/sign_changes4': 0}
 
 
 def test_a_weight_of_zero_counts_as_positive():
