@@ -6,6 +6,8 @@ import textwrap
 
 import numpy
 
+from system.errors import InputError
+
 # The code of net.c; what depends on the net stands behind $.
 _TEMPLATE = pathlib.Path(__file__).with_name('net_template.c')
 
@@ -54,6 +56,8 @@ def write(net):
         bytes: The file, in ASCII.
 
     """
+    if net.convolutions:
+        raise InputError('net.c takes nets without convolutions')
     layers = _layers(net)
     height, width = net.images.shape
     text = string.Template(_TEMPLATE.read_text(encoding='ascii')).substitute(

@@ -35,10 +35,12 @@ def write(net, dialect='bipolar'):
         and the output ``logits``, float32 (1, classes).
 
     Raises:
-        InputError: If there is no onnx, or if float32 or the file is too
-            small for the net.
+        InputError: If there is no onnx, if the net has convolutions, or if
+            float32 or the file is too small for it.
 
     """
+    if net.convolutions:
+        raise InputError('QONNX takes nets without convolutions')
     sizes = net.sizes
     if 255 * sizes[0] >= _EXACT:
         raise InputError(f'QONNX adds pixels in float32, which is exact for '
