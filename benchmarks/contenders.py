@@ -189,8 +189,14 @@ def make_pytorch(arrays):
     """Returns the prediction of the folded net in PyTorch."""
     import torch
 
-    layers = [(torch.from_numpy(W), torch.from_numpy(b))
-              for W, b in folded_layers(arrays)]
+    def tensor(array):
+        tensor = torch.from_numpy(array)
+        if array.ndim == 4:
+            # Up to twice as fast as the default.
+            tensor = tensor.to(memory_format=torch.channels_last)
+        return tensor
+
+    layers = [tuple(map(tensor, layer)) for layer in folded_layers(arrays)]
     one, pools = torch.ones(()), pool_sizes(arrays)
 
     def multiply(h, i):
@@ -205,9 +211,8 @@ def make_pytorch(arrays):
     def predict(x):
         y = []
         for start in range(0, len(x), BATCH):
-            h = torch.from_numpy(x[start:start + BATCH])
-            if pools:
-                h = h.reshape(-1, 1, *SHAPE)
+            h = x[start:start + BATCH]
+            h = tensor(h.reshape(-1, 1, *SHAPE) if pools else h)
             for i in range(len(layers)):
                 h = multiply(h, i)
                 if i < len(layers) - 1:
