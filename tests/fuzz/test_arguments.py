@@ -47,12 +47,13 @@ def test_any_arguments_are_parsed_or_refused_in_one_line(argv):
 # Runs that end soon, if they begin.
 SIZES = {'--batchsize': ['1', '7', '639', '640', '641'],
          '--epoch': ['0', '1', '2'], '--unit': ['0', '1', '9', '9' * 12],
-         '--layers': ['0', '1', '3'], '--validation': ['1', '639', '640'],
+         '--layers': ['0', '1', '3'], '--channels': ['0', '1', '2', '9' * 12],
+         '--blocks': ['0', '1', '4', '5'], '--validation': ['1', '639', '640'],
          '--frequency': ['1', '99', '9' * 30], '--seed': ['1', '4294967296'],
          '--resume': ['args.json', 'result', 'no', '', 'pipe', 'a\0b'],
          '--out': ['result', '.', '', 'args.json', 'a/b', 'x' * 300, 'a\0b',
                    '\udcff', 'a\nb', 'pipe', 'link'],
-         '--recipe': ['paper', 'original', 'paper-shift', 'bop'],
+         '--recipe': ['paper', 'original', 'paper-shift', 'bop', 'conv'],
          '--autoload': None, '--inside': None, '--gpu': ['-1', '5', '9' * 30]}
 FREE = sorted(set(FLAGS) - SIZES.keys() - {
     '--noplot', '--summary', '--relu', '--no-relu'})

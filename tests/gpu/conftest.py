@@ -30,18 +30,29 @@ def train(cwd, *arguments):
         cwd=cwd, capture_output=True, text=True, check=True, timeout=300)
 
 
-@pytest.fixture(scope='session')
-def training(tmp_path_factory):
-    """Two epochs of 30 iterations with --gpu=0 and without."""
-    folder = tmp_path_factory.mktemp('training')
+def train_on_both(folder, *arguments):
+    """Trains two epochs of 30 iterations with --gpu=0 and without."""
     data = small_data(folder / 'data')
     arguments = ['--data', data, '--unit', 8, '--batchsize', 10, '--epoch', 2,
-                 '--noplot']
+                 '--noplot', *arguments]
     train(folder, *arguments, '--out', 'cpu')
     process, report = on_stand_in(
         folder / 'report', ROOT / 'train_mnist.py', *arguments, '--gpu', 0,
         '--out', 'gpu', cwd=folder)
     return process, report, folder
+
+
+@pytest.fixture(scope='session')
+def training(tmp_path_factory):
+    """The training of an MLP on both."""
+    return train_on_both(tmp_path_factory.mktemp('training'))
+
+
+@pytest.fixture(scope='session')
+def training_of_convolutions(tmp_path_factory):
+    """The training of a convolutional net on both."""
+    return train_on_both(
+        tmp_path_factory.mktemp('convolutions'), '--channels', 2)
 
 
 @pytest.fixture(scope='session')
@@ -53,6 +64,7 @@ def marked(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def used_kernels(training, marked):
-    """The kernels of both, as entries of the report."""
-    return training[1]['kernels'] + marked[1]['kernels']
+def used_kernels(training, training_of_convolutions, marked):
+    """The kernels of all of these, as entries of the report."""
+    return [entry for one in (training, training_of_convolutions, marked)
+            for entry in one[1]['kernels']]
