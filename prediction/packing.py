@@ -41,6 +41,13 @@ def layers(arrays, eps, input_range, size=None, pool_sizes=()):
         norm = BatchNorm.from_arrays(arrays, i, len(W), eps_i)
         pixels = input_range if i == 1 else None
         if W.ndim == 4:
+            if hidden and not hidden[-1].is_convolution:
+                raise InputError(f'l{i}/W is a convolution behind a layer '
+                                 'without images')
+            n_before = hidden[-1].n_out if hidden else 1
+            if W.shape[1] != n_before:
+                raise InputError(f'l{i}/W is for images of {W.shape[1]} '
+                                 f'channels, there are {n_before}')
             layer = _convolution(i, W, norm, size, pool, pixels)
             hidden.append(layer)
             size = layer.out_size
@@ -49,7 +56,7 @@ def layers(arrays, eps, input_range, size=None, pool_sizes=()):
         elif i < n_layers:
             hidden.append(HiddenLayer.from_arrays(W, norm, pixels))
     if W.ndim == 4:
-        raise InputError(f'layer {n_layers}, the last one, is a convolution')
+        raise InputError(f'l{n_layers}/W, the last one, is a convolution')
     return hidden, OutputLayer(W.shape[1], kernels.pack_signs(W), norm)
 
 
@@ -75,9 +82,6 @@ def _convolution(i, W, norm, size, pool, pixels):
         raise InputError(
             f'l{i}/W has windows of {W.shape[2]} x {W.shape[3]}: they must be '
             'odd, and 11 x 11 at most')
-    if pixels and W.shape[1] != 1:
-        raise InputError(f'l{i}/W is for images of {W.shape[1]} channels, '
-                         'pixels have one')
     return ConvolutionLayer.from_arrays(W, norm, size, pool, pixels)
 
 

@@ -222,13 +222,13 @@ def changed(pool_sizes=(1, 2, 1, 1), image_shape=(4, 5), **changes):
     (changed(pool_sizes=[1] * 5), '5 sizes of pooling for 4 layers'),
     (changed(l1_W=numpy.ones((2, 1, 2, 3), 'f')), 'of 2 x 3: they must be od'),
     (changed(l1_W=numpy.ones((2, 1, 3, 13), 'f')), 'of 3 x 13: they must be'),
-    (changed(l1_W=numpy.ones((2, 3, 3, 3), 'f')), 'for images of 3 channels'),
-    (changed(l2_W=numpy.ones((2, 3, 3, 3), 'f')), 'layer 2 takes 60 values'),
+    (changed(l1_W=numpy.ones((2, 3, 3, 3), 'f')), '3 channels, there are 1'),
+    (changed(l2_W=numpy.ones((2, 3, 3, 3), 'f')), 'l2/W .* there are 2'),
     (changed(l1_W=numpy.ones((2, 1, 3), 'f')), 'l1/W must be of shape'),
     (changed(l1_W=numpy.ones((2, 1, 3, 0), 'f')), 'l1/W must be of shape'),
     (changed(l3_W=numpy.ones((5, 2, 1, 3), 'f')), 'layer 4 takes 5 values'),
-    (changed(l4_W=numpy.ones((3, 5, 1, 1), 'f')), 'the last one, is a conv'),
-    (changed(l1_W=numpy.ones((2, 20), 'f')), 'layer 2 has pooling|layer 2 is'),
+    (changed(l4_W=numpy.ones((3, 5, 1, 1), 'f')), 'l4/W is a convolution be'),
+    (changed(l1_W=numpy.ones((2, 20), 'f')), 'l2/W is a convolution behind'),
 ])
 def test_parameters_that_do_not_fit_are_refused(given, match):
     arrays, pool_sizes, image_shape = given
@@ -242,8 +242,14 @@ def test_a_convolution_behind_a_linear_layer_is_refused():
     arrays = {'l1/W': numpy.ones((20, 20), 'f'),
               'l2/W': numpy.ones((1, 1, 3, 3), 'f'),
               'l3/W': numpy.ones((2, 20), 'f')}
-    with pytest.raises(InputError, match='layer 2 is a convolution behind'):
+    with pytest.raises(InputError, match='l2/W is a convolution behind'):
         PackedMLP.from_arrays(arrays, image_shape=(4, 5))
+
+
+def test_a_convolution_as_the_last_layer_is_refused():
+    with pytest.raises(InputError, match='l1/W, the last one, is a conv'):
+        PackedMLP.from_arrays({'l1/W': numpy.ones((2, 1, 3, 3), 'f')},
+                              image_shape=(4, 5))
 
 
 @pytest.mark.parametrize('change', [
