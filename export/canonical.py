@@ -1,4 +1,5 @@
 """The one form of a trained net that all exporters start from."""
+import math
 import typing
 
 import numpy
@@ -74,8 +75,10 @@ class Canonical(typing.NamedTuple):
     @property
     def sizes(self):
         """Size of an input, then the units or channels of each layer."""
-        height, width = self.images.shape
-        return [height * width, *(len(layer.weights) for layer in self.hidden),
+        first = self.hidden[0]
+        n_pixels = (math.prod(first.size) if isinstance(first, Convolution)
+                    else first.weights.shape[1])
+        return [n_pixels, *(len(layer.weights) for layer in self.hidden),
                 len(self.weights)]
 
     @property

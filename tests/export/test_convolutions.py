@@ -4,7 +4,7 @@ import json
 import numpy
 import pytest
 
-from export import canonical, formats, html_page, onnx_model, qonnx_model
+from export import canonical, html_page, onnx_model, qonnx_model
 from kernels import numpy_kernels
 from kernels.packed_convolution import border_classes
 from kernels.window import Window
@@ -109,11 +109,34 @@ def test_an_onnx_file_is_valid_and_holds_bits():
     assert len(content) < n_weights / 8 + 30000
 
 
-@pytest.mark.parametrize(('write', 'message'), [
-    (html_page.write, 'a page takes nets without convolutions'),
-    (qonnx_model.write, 'QONNX takes nets without convolutions')])
-def test_other_formats_refuse_convolutions(write, message):
+def run_qonnx(content, x):
+    """Returns the logits, by the executor of qonnx."""
+    onnx = pytest.importorskip('onnx', reason='needs onnx')
+    pytest.importorskip('qonnx', reason='needs qonnx')
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.core.onnx_exec import execute_onnx
+    from qonnx.transformation.change_batchsize import ChangeBatchSize
+    from qonnx.transformation.infer_shapes import InferShapes
+    model = ModelWrapper(onnx.load_from_string(content))
+    if len(x) > 1:
+        model = model.transform(ChangeBatchSize(len(x)))
+        model = model.transform(InferShapes())
+    logits, = execute_onnx(
+        model, {'pixels': x.astype(numpy.float32)}).values()
+    return logits
+
+
+@pytest.mark.parametrize('dialect', qonnx_model.DIALECTS)
+@pytest.mark.parametrize('n', [1, 30])
+def test_qonnx_computes_what_the_packed_net_does(packed, dialect, n):
+    x = pixels_of(packed, 30)[-n:]
+    pytest.importorskip('onnx', reason='needs onnx')
+    content = qonnx_model.write(canonical.fold(packed), dialect)
+    numpy.testing.assert_array_equal(run_qonnx(content, x), packed.logits(x))
+
+
+def test_a_page_refuses_convolutions():
     net = canonical.fold(PackedMLP.from_chain(make_conv_net((6, 7), 3, 8, 4)))
-    with pytest.raises(InputError, match=message):
-        write(net)
-    assert formats.writer('net.npz') is None
+    with pytest.raises(InputError, match=(
+            'a page takes nets without convolutions')):
+        html_page.write(net)
