@@ -20,11 +20,15 @@ from kernels.window import Window
 # Height and width of a window at most: the sums of its pixels fit 16 bits.
 MAX_KSIZE = 11
 
+# Channels of a convolution at most: limits by class take up to 121 numbers for
+# one, where its weights may be one word.
+MAX_CHANNELS = 1 << 14
+
 
 class PackedWindow(typing.NamedTuple):
     """Convolution, threshold and pooling, as NumPy and CuPy take it."""
 
-    W: object  # float32 +1 and -1 (O, C, kh, kw)
+    W: object  # int8 +1 and -1 (O, C, kh, kw)
     thresholds: object  # int32 (O,) or (kh, kw, O)
     rows: object  # int64 classes (height, 1)
     columns: object  # int64 classes (1, width)
@@ -64,8 +68,8 @@ def window(xp, W, thresholds, falling, pool, size):
     """See ``numpy_packed_convolution.sign_window``; xp is NumPy or CuPy."""
     rows, columns = (xp.asarray(border_classes(*pair))
                      for pair in zip(size, W.shape[2:]))
-    return PackedWindow(W.astype(numpy.float32), thresholds, rows[:, None],
-                        columns[None], falling, pool)
+    return PackedWindow(
+        W, thresholds, rows[:, None], columns[None], falling, pool)
 
 
 def convolve(xp, pack, x, window):
@@ -83,7 +87,8 @@ def convolve(xp, pack, x, window):
     W, thresholds, rows, columns, falling, pool = window
     n, _, height, width = x.shape
     n_out, _, kh, kw = W.shape
-    s = convolution.convolution_2d(xp, x, W, Window(pad=(kh // 2, kw // 2)))
+    s = convolution.convolution_2d(
+        xp, x, W.astype(numpy.float32), Window(pad=(kh // 2, kw // 2)))
     if thresholds.ndim > 1:
         thresholds = thresholds[rows, columns]  # (height, width, O)
     reach = s.transpose(0, 2, 3, 1) >= thresholds  # (N, height, width, O)

@@ -2,7 +2,8 @@
 import numpy
 
 import kernels
-from kernels.packed_convolution import MAX_KSIZE, rows_inside
+from kernels.packed_convolution import (
+    MAX_CHANNELS, MAX_KSIZE, rows_inside)
 from prediction.packed_layers import PIXEL_MAX, from_pixels, from_signs
 
 
@@ -89,9 +90,16 @@ class ConvolutionLayer:
                 + self.falling.nbytes)
 
 
-def is_window(ksize):
-    """Tells whether windows of this height and width can be packed."""
-    return all(n % 2 and 1 <= n <= MAX_KSIZE for n in ksize)
+def is_window(ksize, n_channels):
+    """Tells whether windows of this size can be packed, for so many channels.
+
+    Args:
+        ksize (tuple of int): Height and width of a window.
+        n_channels (int): Number of channels of the output.
+
+    """
+    return n_channels <= MAX_CHANNELS and all(
+        n % 2 and 1 <= n <= MAX_KSIZE for n in ksize)
 
 
 def _fold_by_class(W, norm, size, bound):

@@ -124,7 +124,8 @@ def read(npz):
         if i <= len(convolutions):
             n_channels, *size = image
             *ksize, pool = convolutions[i - 1]
-            check(is_window(ksize) and 1 <= pool <= min(size), 'convolutions')
+            check(is_window(ksize, n_out) and 1 <= pool <= min(size),
+                  'convolutions')
             n_in = n_channels * ksize[0] * ksize[1]
             if i == 1:
                 shapes.append((*ksize, n_out))

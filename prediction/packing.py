@@ -2,6 +2,7 @@
 import numpy
 
 import kernels
+from kernels.packed_convolution import MAX_CHANNELS, MAX_KSIZE
 from prediction.packed_convolution import ConvolutionLayer, is_window
 from prediction.packed_layers import (
     BatchNorm, HiddenLayer, OutputLayer, get_float32)
@@ -78,10 +79,11 @@ def _convolution(i, W, norm, size, pool, pixels):
     if size is None:
         raise InputError('a net with convolutions needs the height and the '
                          'width of its images')
-    if not is_window(W.shape[2:]):
+    if not is_window(W.shape[2:], len(W)):
         raise InputError(
-            f'l{i}/W has windows of {W.shape[2]} x {W.shape[3]}: they must be '
-            'odd, and 11 x 11 at most')
+            f'l{i}/W has {len(W)} windows of {W.shape[2]} x {W.shape[3]}: '
+            f'they must be odd, {MAX_KSIZE} x {MAX_KSIZE} at most, and '
+            f'{MAX_CHANNELS} at most')
     return ConvolutionLayer.from_arrays(W, norm, size, pool, pixels)
 
 

@@ -11,13 +11,13 @@ import typing
 import numpy
 
 from kernels import numpy_bits
-from kernels.compiled.convolution_intrinsics import (
+from kernels.compiled.jit import jit
+from kernels.compiled.packed_convolution_intrinsics import (
     PIXEL_WINDOWS_16, PIXEL_WINDOWS_32, PIXEL_WINDOWS_64, SIGN_WINDOWS_16,
     SIGN_WINDOWS_32, SIGN_WINDOWS_64, SLACK, TILES, pixel_windows_16,
     pixel_windows_32, pixel_windows_64, sign_windows_16, sign_windows_32,
     sign_windows_64)
-from kernels.compiled.jit import jit
-from kernels.compiled.numba_bits import _run as run
+from kernels.compiled.rows import run
 from kernels.packed_convolution import border_classes, rows_inside
 
 

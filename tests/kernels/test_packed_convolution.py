@@ -104,10 +104,10 @@ def test_rows_of_a_class_have_the_same_rows_inside():
 @needs_numba
 @pytest.mark.parametrize('n', [1, 2, 3])
 def test_convolutions_are_exact_for_any_number_of_threads(n, monkeypatch):
-    from kernels.compiled import numba_bits
-    monkeypatch.setattr(numba_bits, 'n_threads', lambda: n)
-    monkeypatch.setattr(numba_bits, '_WORK', 1)
-    monkeypatch.setattr(numba_bits, '_IMAGES', 2)
+    from kernels.compiled import rows
+    monkeypatch.setattr(rows, 'n_threads', lambda: n)
+    monkeypatch.setattr(rows, '_WORK', 1)
+    monkeypatch.setattr(rows, 'LEAST', 2)
     WindowCase(9, (5, 6), 20, 30, pool=2).check(numba_kernels)
 
 

@@ -246,6 +246,13 @@ def test_a_convolution_behind_a_linear_layer_is_refused():
         PackedMLP.from_arrays(arrays, image_shape=(4, 5))
 
 
+def test_too_many_channels_are_refused():
+    with pytest.raises(InputError, match='l1/W has 16385 windows of 1 x 1'):
+        PackedMLP.from_arrays({
+            'l1/W': numpy.ones((16385, 1, 1, 1), 'f'),
+            'l2/W': numpy.ones((2, 16385), 'f')}, image_shape=(1, 1))
+
+
 def test_a_convolution_as_the_last_layer_is_refused():
     with pytest.raises(InputError, match='l1/W, the last one, is a conv'):
         PackedMLP.from_arrays({'l1/W': numpy.ones((2, 1, 3, 3), 'f')},
@@ -336,7 +343,8 @@ W4 = numpy.zeros((10, 2), numpy.uint64)
     ({'convolutions': windows(*[[3, 3, 1], [3, 3, 2]] * 2).astype('f8')},
      'expected int64'),
     ({'sizes': numpy.array([42, 5, 5, 10, 10, 30, 1 << 62])}, 'sizes in'),
-    ({'sizes': numpy.array([42, 5, 5, 10, 1 << 23, 30, 4])}, 'l4/W in'),
+    ({'sizes': numpy.array([42, 5, 5, 10, 1 << 14, 30, 4])}, 'l4/W in'),
+    ({'sizes': numpy.array([42, 16385, 5, 10, 10, 30, 4])}, 'convolutions in'),
     ({'l4_W': W4[:, :1]}, 'l4/W in .* is not that'),
     ({'l4_W': W4 + numpy.uint64(1 << 63)}, 'l4/W in .* is not that'),
     ({'l1_threshold': numpy.zeros((3, 3, 4), 'i4')}, 'l1/threshold in'),
