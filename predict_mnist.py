@@ -223,7 +223,8 @@ def run(args, fail, warn):
     model = model_file.read(args.model, say)
     packed, net = model.packed, model.packed or model.chainer
     if args.summary:
-        print(summary.table(net.sizes) if packed else net.summary())
+        print(summary.table(net.sizes, 1, 1, net.image_shape, net.pool_sizes)
+              if packed else net.summary())
         return True
     # Pictures or an export alone need no test images, and flags of these are
     # refused. Those of MNIST are always there.

@@ -21,7 +21,8 @@ import numpy
 
 from benchmarks import machine, popcount_limit
 from benchmarks.arguments import output_file
-from benchmarks.contenders import CONTENDERS, layer_sizes, random_arrays
+from benchmarks.contenders import (
+    CONTENDERS, conv_shapes, layer_sizes, linear_shapes, random_arrays)
 from data import mnist
 from prediction.packed_net import PackedMLP
 from system import snapshot_file
@@ -162,6 +163,10 @@ def parse_args():
     parser.add_argument('--rounds', type=integer(1), default=9)
     parser.add_argument('--large-rounds', type=integer(0), default=5,
                         help='rounds of the net with 3 x 4096 units')
+    parser.add_argument('--channels', type=integer(1), nargs='+', default=[],
+                        metavar='N', help='measure nets with two blocks of '
+                        'convolutions as well, of N and 2 N channels, and '
+                        '256 hidden units')
     parser.add_argument('--product-units', type=multiple_of_64, nargs='+',
                         metavar='N', default=[1024, 4096],
                         help='sizes of the layers whose product is measured '
@@ -170,7 +175,8 @@ def parse_args():
                         help='write the median seconds as JSON, for the '
                              'README')
     args = parser.parse_args()
-    args.arrays = random_arrays([784, args.unit, args.unit, 10])
+    args.arrays = random_arrays(
+        linear_shapes([784, args.unit, args.unit, 10]))
     if args.snapshot:
         try:
             with NpzReader(args.snapshot) as npz:
@@ -191,8 +197,13 @@ def main():
         args.rounds)}
     if args.large_rounds:
         medians['3 x 4096'] = measure(
-            'random weights', random_arrays([784, 4096, 4096, 4096, 10]),
+            'random weights', random_arrays(
+                linear_shapes([784, 4096, 4096, 4096, 10])),
             args.large_rounds)
+    for channels in args.channels:
+        medians[f'{channels} channels, 256'] = measure(
+            'convolutions, random weights',
+            random_arrays(conv_shapes(channels, 256)), args.rounds)
     if args.save:
         with open(args.save, 'w') as f:
             json.dump(medians, f, indent=4)

@@ -1,41 +1,29 @@
 """A trained net as one file of C99 without floating point: net.c."""
-import dataclasses
 import pathlib
 import string
 import textwrap
 
-import numpy
-
-# The code of net.c; what depends on the net stands behind $.
-_TEMPLATE = pathlib.Path(__file__).with_name('net_template.c')
+from export import c_tables
 
 WORDS = 8, 16, 32, 64
 
 # Bytes of net.c beside its tables and its vectors, for any compiler.
-CODE_MAX, STACK_MAX = 2000, 250
+CODE_MAX, STACK_MAX, STACK_MAX_OF_CONVOLUTIONS = 2000, 250, 400
 
 # What is within reach of AVR's pointers to flash, where there is more than
 # the tables, and what an array of AVR may have.
 _AVR_TABLES, _AVR_TABLE = 65000, 32767
 
+# A macro of nets without convolutions.
+_ABOUT_PLANES = """\
+ *     QUANTIZED_NET_PLANES  How the first layer adds pixels up. 1: all of
+ *                           them at once, bit by bit, for any image in the
+ *                           same time. 0: one by one, but for those that are
+ *                           0; with less memory.
+"""
+
 # More classes than these are not listed in the comment on top.
 _MAX_LISTED = 100
-
-
-@dataclasses.dataclass
-class _Layer:
-    """One layer's tables."""
-
-    n_in: int
-    rows: numpy.ndarray  # uint32 (units, words), 1 is +1
-    numbers: numpy.ndarray  # thresholds, limits or ranks
-    name: str  # of the numbers
-    comment: str
-
-    def nbytes(self, bits):
-        """Returns the bytes of both tables with words of so many bits."""
-        return (len(self.rows) * _n_words(self.n_in, bits) * bits // 8
-                + self.numbers.nbytes)
 
 
 def write(net):
@@ -54,18 +42,30 @@ def write(net):
         bytes: The file, in ASCII.
 
     """
-    layers = _layers(net)
+    layers = c_tables.layers(net)
     height, width = net.images.shape
-    text = string.Template(_TEMPLATE.read_text(encoding='ascii')).substitute(
+    text = string.Template(_read('template')).substitute(
         about=_comment(_about(net)), pixels=_comment(_pixels(net), '    '),
-        memory=_memory(net.sizes, layers), code_max=f'{CODE_MAX:,}',
-        stack_max=STACK_MAX, width=width, height=height,
+        memory=_memory(layers), code_max=f'{CODE_MAX:,}',
+        about_first_layer='' if net.convolutions else _ABOUT_PLANES,
+        stack_max=(STACK_MAX_OF_CONVOLUTIONS if net.convolutions
+                   else STACK_MAX), width=width, height=height,
         n_pixels=net.sizes[0], n_classes=net.sizes[-1], avr=_avr(layers),
-        tables=_tables(layers), last=len(layers), before=len(layers) - 1,
-        calls=_calls(net.sizes),
+        tables=_tables(layers), last=len(layers),
+        n_ends=max(1, len(net.convolutions)) + 1,
+        first_layers=_read(
+            'convolutional' if net.convolutions else 'linear'),
+        last_words=_n_words(layers, len(layers)),
+        last_inputs=_n_inputs(layers, len(layers)), calls=_calls(layers),
         names=',\n'.join(f'    {literal(name)}'
                          for name in net.images.classes))
     return text.encode('ascii')
+
+
+def _read(name):
+    """Returns a part of net.c's code; what depends on the net is behind $."""
+    return pathlib.Path(__file__).with_name(f'net_{name}.c').read_text(
+        encoding='ascii')
 
 
 def literal(text):
@@ -85,92 +85,22 @@ def literal(text):
     return f'"{"".join(characters)}"'
 
 
-def n_stack(sizes, bits, planes):
+def n_stack(layers, bits, planes):
     """Returns the bytes of vectors that net.c has on the stack at most.
 
     Args:
-        sizes (list of int): The net's.
+        layers (list of Layer): The net's.
         bits (int): Bits of a word.
-        planes (bool): Whether ``QUANTIZED_NET_PLANES`` is 1.
+        planes (bool or None): Whether ``QUANTIZED_NET_PLANES`` is 1; ``None``
+            for a net with convolutions.
 
     """
-    vectors = sum(_buffers(sizes, bits))
+    vectors = sum(c_tables.buffers(layers, bits))
     if planes:
-        return (vectors + 8 * _n_words(sizes[0], bits)) * bits // 8
-    return vectors * bits // 8 + 4 * bits
-
-
-def n_flash(net, bits):
-    """Returns the bytes of net.c's tables with words of so many bits."""
-    return sum(layer.nbytes(bits) for layer in _layers(net))
-
-
-# Tables
-
-
-def _layers(net):
-    first, *others = net.hidden
-    layers = [_Layer(
-        net.sizes[0], _pack(first.weights), _shrink(first.thresholds, True),
-        'threshold', f'Layer 1: {net.sizes[0]} pixels to {net.sizes[1]} '
-        'units, with a row of weights and a threshold each.')]
-    for i, (weights, thresholds) in enumerate(others, 2):
-        units, n = weights.shape
-        layers.append(_Layer(
-            n, _pack(weights), (n - thresholds) // 2 + 1, 'limit',
-            f'Layer {i}: {n} inputs to {units} units, with a row of weights '
-            'and a limit each.'))
-    units, n = net.weights.shape
-    layers.append(_Layer(
-        n, _pack(net.weights), _shrink(_ranks(net).ravel()), 'rank',
-        f'Layer {len(layers) + 1}: {n} inputs to {units} classes, with a row '
-        f'of weights each, and for 0 to {n} inputs that differ from it the '
-        'rank of the output among all outputs that there are.'))
-    # One type for the limits of all layers.
-    limits = _shrink(numpy.concatenate(
-        [layer.numbers for layer in layers[1:-1]] or [numpy.zeros(1, int)]))
-    for layer in layers:
-        if layer.name == 'limit':
-            layer.numbers = layer.numbers.astype(limits.dtype)
-    return layers
-
-
-def _pack(signs):
-    """Packs +1 and -1, (units, n), into uint32 words, (units, n / 32)."""
-    units, n = signs.shape
-    bits = numpy.zeros((units, -(-n // 32) * 32), numpy.uint8)
-    bits[:, :n] = signs > 0
-    return numpy.packbits(bits, axis=1, bitorder='little').view('<u4')
-
-
-def _ranks(net):
-    """Returns the rank of each logit that there can be, (classes, n + 1)."""
-    units, n = net.weights.shape
-    sums = n - 2 * numpy.arange(n + 1)
-    with numpy.errstate(all='ignore'):
-        logits = net.logits(numpy.repeat(sums[:, None], units, axis=1)).T
-    return numpy.searchsorted(numpy.unique(logits), logits)
-
-
-def _shrink(numbers, signed=False):
-    """Returns integers in the smallest type of C that holds them."""
-    for dtype in ('int8', 'int16', 'int32') if signed else (
-            'uint8', 'uint16', 'uint32'):
-        info = numpy.iinfo(dtype)
-        if info.min <= numbers.min() and numbers.max() <= info.max:
-            break
-    return numbers.astype(dtype)
-
-
-def _n_words(n, bits):
-    """Returns the number of words of n bits, as WORDS of the C file does."""
-    return (-(-n // 32) * 32 + bits - 1) // bits
-
-
-def _buffers(sizes, bits):
-    """Returns the words of the vectors that hidden layers write by turns."""
-    words = [_n_words(n, bits) for n in sizes[1:-1]]
-    return [max(words[i::2]) for i in range(min(2, len(words)))]
+        _, n_pixels = layers[0].inputs
+        vectors += 8 * c_tables.n_words(n_pixels, bits)
+    sums = 4 * bits if planes is False else 0
+    return vectors * bits // 8 + sums
 
 
 # Text
@@ -178,7 +108,12 @@ def _buffers(sizes, bits):
 
 def _tables(layers):
     parts = [f'#define LAYERS {len(layers)}']
-    parts += [f'#define UNITS_{i} {len(layer.rows)}'
+    if layers[0].convolution:
+        n = sum(layer.convolution is not None for layer in layers)
+        by_class = layers[0].convolution.thresholds.ndim > 1
+        parts += [f'#define CONVOLUTIONS {n}',
+                  f'#define BY_CLASS {int(by_class)}']
+    parts += [f'#define UNITS_{i} {layer.outputs[1]}'
               for i, layer in enumerate(layers[:-1], 1)]
     types = {layer.name: layer.numbers.dtype for layer in layers}
     parts += [f'typedef {dtype}_t {name}_t;' for name, dtype in types.items()]
@@ -214,20 +149,60 @@ def _in_lines(items, n):
                      for i in range(0, len(items), n))
 
 
-def _calls(sizes):
+def _calls(layers):
     """Returns the body of the function that calls one layer after another."""
-    names = 'ab'[:len(_buffers(sizes, 32))]
+    names = 'ab'[:len(layers) - 1]
     lines = []
     for i, name in enumerate(names):
-        n = max(sizes[1:-1][i::2])
-        lines.append(f'word_t {name}[WORDS({n})];')
-    lines.append('first_layer(pixels, a);')
-    for i in range(2, len(sizes) - 1):
-        lines.append(f'hidden_layer({names[i % 2]}, WORDS(UNITS_{i - 1}), '
-                     f'weights_{i}, limits_{i}, UNITS_{i}, '
-                     f'{names[(i + 1) % 2]});')
-    lines.append(f'return last_layer({names[len(sizes) % 2 - 1]});')
+        outputs = [layer.outputs for layer in layers[:-1][i::2]]
+        n_units = [values for n, values in outputs if n == 1]
+        sizes = [_words(*pair) for pair in outputs if pair[0] > 1]
+        if n_units:
+            sizes.append(_words(1, max(n_units)))
+        largest = sizes.pop()
+        # Which is the largest depends on the words.
+        for size in reversed(sizes):
+            largest = f'MAX({size}, {largest})'
+        lines.append(f'word_t {name}[{largest}];')
+    for i in range(1, len(layers)):
+        out, x = names[(i + 1) % 2], names[i % 2 - len(names)]
+        lines += textwrap.wrap(_call(layers, i, x, out), 75,
+                               subsequent_indent='    ')
+    lines.append(f'return last_layer({out});')
     return '\n'.join(f'    {line}' for line in lines)
+
+
+def _call(layers, i, x, out):
+    layer = layers[i - 1]
+    if layer.convolution:
+        weights, _, (height, width), pool = layer.convolution
+        kh, kw = weights.shape[2:]
+        if i == 1:
+            return f'pixel_convolution(pixels, {kh}, {kw}, {pool}, {out});'
+        return (f'convolution({x}, {height}, {width}, WORDS(UNITS_{i - 1}), '
+                f'UNITS_{i - 1}, {kh}, {kw}, {pool}, weights_{i}, '
+                f'thresholds_{i}, UNITS_{i}, {out});')
+    if i == 1:
+        return f'first_layer(pixels, {out});'
+    return (f'hidden_layer({x}, {_n_words(layers, i)}, weights_{i}, '
+            f'limits_{i}, UNITS_{i}, {out});')
+
+
+def _n_inputs(layers, i):
+    """Returns the number of inputs of layer i, in C."""
+    n, _ = layers[i - 1].inputs
+    return f'{n} * UNITS_{i - 1}' if n > 1 else f'UNITS_{i - 1}'
+
+
+def _n_words(layers, i):
+    """Returns the number of words of the inputs of layer i, in C."""
+    n, _ = layers[i - 1].inputs
+    return _words(n, f'UNITS_{i - 1}')
+
+
+def _words(n, values):
+    """Returns the number of words of n pixels, or of one vector, in C."""
+    return f'{n} * WORDS({values})' if n > 1 else f'WORDS({values})'
 
 
 def _avr(layers):
@@ -242,9 +217,15 @@ def _avr(layers):
 
 
 def _about(net):
-    *hidden, last = net.sizes[1:]
-    text = (f'{net.sizes[0]} pixels, {" and ".join(map(str, hidden))} hidden '
-            f'units, {last} classes')
+    n_pixels, *hidden, last = net.sizes
+    n = len(net.convolutions)
+    parts = [f'{n_pixels} pixels']
+    if n:
+        parts.append('convolutions of {} channels'.format(
+            ' and '.join(map(str, hidden[:n]))))
+    if hidden[n:]:
+        parts.append(f'{" and ".join(map(str, hidden[n:]))} hidden units')
+    text = ', '.join([*parts, f'{last} classes'])
     if net.accuracy:
         text += f'; {net.accuracy}'
     names = net.images.classes
@@ -263,14 +244,16 @@ def _pixels(net):
             f'class, 0 to {net.sizes[-1] - 1}.')
 
 
-def _memory(sizes, layers):
+def _memory(layers):
     rows = [('QUANTIZED_NET_WORD', map(str, WORDS)),
             ('flash for the tables',
              [f'{sum(layer.nbytes(bits) for layer in layers):,}'
               for bits in WORDS])]
-    rows += [(f'stack, QUANTIZED_NET_PLANES={planes}',
-              [f'{n_stack(sizes, bits, planes):,}' for bits in WORDS])
-             for planes in (0, 1)]
+    kinds = [('stack', None)] if layers[0].convolution else [
+        (f'stack, QUANTIZED_NET_PLANES={int(planes)}', planes)
+        for planes in (False, True)]
+    rows += [(what, [f'{n_stack(layers, bits, planes):,}' for bits in WORDS])
+             for what, planes in kinds]
     return '\n'.join(' *     ' + f'{what:29}' + ''.join(
         f'{value:>10}' for value in values) for what, values in rows)
 

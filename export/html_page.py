@@ -9,6 +9,7 @@ import re
 import numpy
 
 from data.description import DIGITS
+from system.errors import InputError
 
 _FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'page')
 _STYLES = 'page.css', 'answer.css'
@@ -28,7 +29,12 @@ def write(net):
     Returns:
         bytes: UTF-8 text.
 
+    Raises:
+        InputError: If the net has convolutions.
+
     """
+    if net.convolutions:
+        raise InputError('a page takes nets without convolutions')
     style = '\n'.join(map(_read, _STYLES))
     script = '\n'.join(map(_read, _SCRIPTS))
     parts = {

@@ -2,6 +2,7 @@
 import numpy
 
 from export.onnx_graph import Graph
+from kernels.packed_convolution import border_classes
 
 # Byte -> its bits, the lowest first, as +1 and -1: int8 (256, 8).
 _SIGNS = 'signs_of_bytes'
@@ -17,8 +18,9 @@ def write(net):
         s = 2 a . w - sum(w)
 
     for the integer product a . w, and ``s >= t`` is
-    ``a . w >= ceil((t + sum(w)) / 2)``. Nothing is a float before the last
-    layer's sums.
+    ``a . w >= ceil((t + sum(w)) / 2)``. Of a convolution they are 2 and 0 with
+    the zero point 1, which is what its zeros around an image are as well.
+    Nothing is a float before the last layer's sums.
 
     Args:
         net (Canonical): The net.
@@ -43,26 +45,36 @@ def write(net):
     graph.constant(_SIGNS, (2 * bits - 1).astype(numpy.int8))
     graph.constant('flat', numpy.array([-1], numpy.int64))
     graph.constant('start', numpy.array([0], numpy.int64))
-    for i, (weights, thresholds) in enumerate(net.hidden, 1):
-        if i > 1:
+    if net.convolutions:
+        a = _convolutions(graph, a, net)
+    n_convolutions = len(net.convolutions)
+    for i, (weights, thresholds) in enumerate(
+            net.hidden[n_convolutions:], n_convolutions + 1):
+        if i == n_convolutions + 1:
+            s = _product(graph, a, f'l{i}', weights, i > 1)
+        else:
             # ceil(x / 2) is -floor(-x / 2)
             thresholds = -(-(thresholds + _total(weights)) // 2)
-        s = _product(graph, a, f'l{i}', weights)
+            s = _product(graph, a, f'l{i}', weights)
         fires = graph.node(
             'GreaterOrEqual', [s, graph.constant(
                 f'l{i}_thresholds', thresholds.astype(numpy.int32))],
             f'l{i}_fires')
         a = graph.cast(fires, f'l{i}_activations', 'UINT8')
     last = f'l{len(net.hidden) + 1}'
-    # In integers: a product that meets a float is fused with what follows by
-    # some runtimes, and then rounded elsewhere.
-    s = graph.node('Mul', [
-        _product(graph, a, last, net.weights),
-        graph.constant('two', numpy.array(2, numpy.int32))], f'{last}_doubled')
-    s = graph.node('Sub', [
-        s, graph.constant(f'{last}_total',
-                          _total(net.weights).astype(numpy.int32))],
-        f'{last}_sums')
+    if n_convolutions == len(net.hidden):
+        s = _product(graph, a, last, net.weights, True)
+    else:
+        # In integers: a product that meets a float is fused with what follows
+        # by some runtimes, and then rounded elsewhere.
+        s = graph.node('Mul', [
+            _product(graph, a, last, net.weights),
+            graph.constant('two', numpy.array(2, numpy.int32))],
+            f'{last}_doubled')
+        s = graph.node('Sub', [
+            s, graph.constant(f'{last}_total',
+                              _total(net.weights).astype(numpy.int32))],
+            f'{last}_sums')
     logits = graph.norm(graph.cast(s, f'{last}_real', 'FLOAT'), net)
     graph.output(graph.node('ArgMax', [logits], 'class', axis=1, keepdims=0),
                  'INT64', ['N'], 'index of the class')
@@ -76,7 +88,44 @@ def _total(weights):
     return weights.sum(axis=1, dtype=numpy.int64)
 
 
-def _product(graph, a, layer, weights):
+def _convolutions(graph, a, net):
+    """Adds the convolutions, and returns the name of their flat images."""
+    for name, value in ('point', 1), ('plus', 2), ('minus', 0):
+        graph.constant(name, numpy.array(value, numpy.uint8))
+    size = net.convolutions[0].size
+    a = graph.node('Reshape', [a, graph.constant(
+        'image', numpy.array([-1, 1, *size], numpy.int64))], 'images')
+    for i, (weights, thresholds, size, pool) in enumerate(
+            net.convolutions, 1):
+        layer, ksize = f'l{i}', weights.shape[2:]
+        s = graph.node('ConvInteger', [
+            a, _signs(graph, layer, weights), *['point'] * (i > 1)],
+            f'{layer}_sums', pads=2 * [n // 2 for n in ksize])
+        fires = graph.node('GreaterOrEqual', [
+            s, _thresholds(graph, layer, thresholds, size, ksize)],
+            f'{layer}_fires')
+        a = graph.node('Where', [fires, 'plus', 'minus'], f'{layer}_values')
+        if pool > 1:
+            a = graph.node('MaxPool', [a], f'{layer}_pooled',
+                           kernel_shape=[pool] * 2, strides=[pool] * 2)
+    return graph.node('Flatten', [a], 'features')
+
+
+def _thresholds(graph, layer, thresholds, size, ksize):
+    """Adds thresholds that sums (N, channels, height, width) meet."""
+    thresholds = numpy.moveaxis(thresholds, -1, 0).astype(numpy.int32)
+    if thresholds.ndim == 1:
+        return graph.constant(f'{layer}_thresholds', thresholds[:, None, None])
+    name = graph.constant(f'{layer}_thresholds', thresholds)
+    for axis, what in (1, 'row'), (2, 'column'):
+        classes = border_classes(size[axis - 1], ksize[axis - 1])
+        name = graph.node('Gather', [name, graph.constant(
+            f'{layer}_{what}s', classes.astype(numpy.int64))],
+            f'{layer}_thresholds_of_each_{what}', axis=axis)
+    return name
+
+
+def _product(graph, a, layer, weights, has_point=False):
     """Adds a product with +-1 weights that the file holds as bits.
 
     Args:
@@ -84,12 +133,21 @@ def _product(graph, a, layer, weights):
         a (str): Name of uint8 (N, inputs).
         layer (str): Beginning of the names.
         weights (numpy.ndarray): int8 +1 and -1 of shape (units, inputs).
+        has_point (bool): Whether the inputs are those of a convolution, with
+            the zero point 1.
 
     Returns:
         str: Name of the int32 sums (N, units).
 
     """
-    packed = numpy.packbits(weights.T > 0, bitorder='little')
+    return graph.node('MatMulInteger', [
+        a, _signs(graph, layer, weights.T), *['point'] * has_point],
+        f'{layer}_products')
+
+
+def _signs(graph, layer, weights):
+    """Adds int8 weights +1 and -1, of any shape, that are bits in the file."""
+    packed = numpy.packbits(weights > 0, bitorder='little')
     octets = graph.cast(graph.constant(f'{layer}_bits', packed),
                         f'{layer}_octets', 'INT32')
     signs = graph.node('Gather', [_SIGNS, octets], f'{layer}_signs')
@@ -98,6 +156,5 @@ def _product(graph, a, layer, weights):
                          numpy.array([weights.size], numpy.int64))
     signs = graph.node('Slice', [signs, 'start', end], f'{layer}_weights')
     shape = graph.constant(f'{layer}_shape',
-                           numpy.array(weights.T.shape, numpy.int64))
-    W = graph.node('Reshape', [signs, shape], f'{layer}_W')
-    return graph.node('MatMulInteger', [a, W], f'{layer}_products')
+                           numpy.array(weights.shape, numpy.int64))
+    return graph.node('Reshape', [signs, shape], f'{layer}_W')

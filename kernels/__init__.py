@@ -47,7 +47,9 @@ KERNELS = (
     'adam', 'shift_adamax', 'bop',
     # A packed net
     'pack_signs', 'unpack_signs', 'tile_weights', 'tile_pixel_weights',
-    'xnor_dot', 'xnor_sign', 'bitplane_dot', 'bitplane_sign')
+    'xnor_dot', 'xnor_sign', 'bitplane_dot', 'bitplane_sign',
+    'sign_window', 'convolve_signs', 'pixel_window', 'convolve_pixels',
+    'flatten_signs')
 
 _cpu_kernels = numpy_kernels
 if numba is not None and not numba.config.DISABLE_JIT:

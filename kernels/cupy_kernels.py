@@ -23,6 +23,8 @@ from kernels.cupy_convolution import (  # noqa: F401
     convolution_2d, convolution_2d_gW, convolution_2d_gx)
 from kernels.cupy_max_pooling import (  # noqa: F401
     max_pooling_2d, max_pooling_2d_backward)
+from kernels.cupy_packed_convolution import (  # noqa: F401
+    convolve_pixels, convolve_signs, flatten_signs, pixel_window, sign_window)
 from kernels.cupy_study import (  # noqa: F401
     approx_backward, bop, heaviside, quantize_ternary, quantize_unit,
     swish_backward, unit_backward)

@@ -19,6 +19,8 @@ from kernels.numpy_max_pooling import (  # noqa: F401
     max_pooling_2d, max_pooling_2d_backward)
 from kernels.numpy_normalization import (  # noqa: F401
     batch_normalization, batch_normalization_backward, normalize)
+from kernels.numpy_packed_convolution import (  # noqa: F401
+    convolve_pixels, convolve_signs, flatten_signs, pixel_window, sign_window)
 from kernels.numpy_study import (  # noqa: F401
     approx_backward, binarize_backward, bop, count_outside, heaviside,
     quantize_ternary, quantize_unit, swish_backward, unit_backward)

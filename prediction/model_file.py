@@ -46,14 +46,9 @@ def read(path, say=print):
         images = settings.get('images')
         settings = choices.check(settings)
         reason = choices.why_not_binary(settings)
-        if settings['channels']:
-            reason = reason or 'it has convolutions'
-        packed = None if reason else PackedMLP.from_arrays(
-            arrays, settings['normalization_eps'], settings['input_range'],
-            training_set=training_set)
+        packed = None if reason else _pack(arrays, settings, images)
         if packed:
-            packed.images = images = description.parse(
-                images, packed.sizes[0], packed.sizes[-1])
+            packed.training_set, images = training_set, packed.images
     except InputError as e:
         raise InputError(f'{path} cannot be packed: {e}') from e
     try:
@@ -71,3 +66,20 @@ def read(path, say=print):
         return Model(packed, net, False, net.images, training_set)
     except InputError as e:
         raise InputError(f'{path} is no snapshot of a run: {e}') from e
+
+
+def _pack(arrays, settings, images):
+    eps, input_range = settings['normalization_eps'], settings['input_range']
+    if not settings['channels']:
+        packed = PackedMLP.from_arrays(arrays, eps, input_range)
+        packed.images = description.parse(
+            images, packed.sizes[0], packed.sizes[-1])
+        return packed
+    pool_sizes = choices.pool_sizes(settings)
+    n_layers = len(pool_sizes) + settings['layers'] + 1
+    if f'l{n_layers}/W' not in arrays:
+        raise InputError(f'there are not the weights of {n_layers} layers')
+    # Height and width are what the arrays do not tell.
+    images = description.parse(images, None, len(arrays[f'l{n_layers}/W']))
+    return PackedMLP.from_arrays(
+        arrays, eps, input_range, images, pool_sizes=pool_sizes)

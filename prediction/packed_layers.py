@@ -28,6 +28,8 @@ class HiddenLayer:
 
     """
 
+    is_convolution = False
+
     def __init__(self, n_in, words, thresholds, falling):
         self.n_in = n_in
         self.n_out = len(words)
@@ -48,7 +50,7 @@ class HiddenLayer:
 
         """
         bound = W.shape[1] * (PIXEL_MAX if pixels else 1)
-        make_transform = {None: _from_signs, 'unit': _from_pixels,
+        make_transform = {None: from_signs, 'unit': from_pixels,
                           'symmetric': _from_symmetric}[pixels]
         return cls(W.shape[1], kernels.pack_signs(W),
                    *norm.fold(bound, make_transform(W)))
@@ -73,6 +75,8 @@ class OutputLayer:
         norm (BatchNorm): What becomes of the sums.
 
     """
+
+    is_convolution = False
 
     def __init__(self, n_in, words, norm):
         self.n_in = n_in
@@ -201,11 +205,11 @@ class BatchNorm:
 # the integers that it has in bits.
 
 
-def _from_signs(W):
+def from_signs(W):
     return lambda sums: sums
 
 
-def _from_pixels(W):
+def from_pixels(W):
     return lambda sums: sums / PIXEL_MAX
 
 
@@ -236,41 +240,20 @@ def get_float32(arrays, name, shape, default):
     if array.dtype != numpy.float32:
         raise InputError(f'{name} must be float32, got {array.dtype}')
     if shape is None:
-        if array.ndim != 2 or not array.size:
-            raise InputError(f'{name} must be of shape (units, inputs), got '
-                             f'{array.shape}')
+        if array.ndim not in (2, 4) or not array.size:
+            raise InputError(
+                f'{name} must be of shape (units, inputs) or (channels, '
+                f'inputs, height, width), got {array.shape}')
         largest = PIXEL_MAX if name == 'l1/W' else 1
-        if (array.shape[1] >= MAX_IN
-                or array.shape[1] * largest >= 1 << 31):
-            raise InputError(f'{name} has too many inputs: {array.shape[1]}')
+        n_in = array[0].size
+        if n_in >= MAX_IN or n_in * largest >= 1 << 31:
+            raise InputError(f'{name} has too many inputs: {n_in}')
     elif array.shape != shape:
         raise InputError(f'{name} must be of shape {shape}, got '
                          f'{array.shape}')
     if not numpy.isfinite(array).all():
         raise InputError(f'{name} holds NaN or infinity')
     return array
-
-
-def blocks_first(n):
-    """Returns an order of a square picture's runs of 4 pixels, by blocks.
-
-    A digit's pixels are neighbours, and so are the black ones: 8 black pixels
-    together make octets of zero, which the product skips. In blocks of 4 x 2
-    there are more of them than in rows.
-    """
-    side = round(n ** .5)
-    if side * side != n or side % 4:
-        return numpy.arange(-(-n // 4))
-    y, x = numpy.mgrid[:side, :side // 4].reshape(2, -1)
-    return numpy.lexsort((y, x, y // 2))
-
-
-def reorder(words, n, order):
-    """Returns packed weights with their runs of 4 in this order."""
-    signs = numpy.full((len(words), 4 * len(order)), -1, numpy.int8)
-    signs[:, :n] = kernels.unpack_signs(words, n)
-    runs = signs.reshape(len(words), len(order), 4)[:, order]
-    return kernels.pack_signs(runs.reshape(signs.shape))
 
 
 def _send(xp, array):

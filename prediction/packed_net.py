@@ -2,17 +2,18 @@ import numpy
 
 import kernels
 from data import description
-from prediction import packed_file
-from prediction.packed_layers import (
-    EPS, PIXEL_MAX, BatchNorm, HiddenLayer, OutputLayer, blocks_first,
-    get_float32, reorder)
+from prediction import packed_file, packed_products, packing
+from prediction.packed_layers import EPS, PIXEL_MAX
 from system.errors import InputError
 from system.npz_reader import NpzReader
-from system.snapshot_file import PARAMETER
+
+# Images that convolutions take at once, so that the layers' activations stay
+# in the cache.
+_IMAGES = 500
 
 
 class PackedMLP:
-    """Multi-layer perceptron of +-1 weights and activations, in bits.
+    """Net of +-1 weights and activations, in bits.
 
     The net of ``net.py`` after training, with one bit for a weight and one
     for a hidden activation, 64 of them in a word. A hidden layer counts the
@@ -29,12 +30,15 @@ class PackedMLP:
         s = sum_n 2^n (2 popcount(x^n AND w) - popcount(x^n)),
 
     which is exact, where Chainer's float32 product of pixels / 255 rounds.
-    The last layer's integers pass its batch normalization in float32.
+    The last layer's integers pass its batch normalization in float32. Layers
+    may begin with convolutions, whose windows are compared in the same way;
+    see :class:`~prediction.packed_convolution.ConvolutionLayer`.
 
     NumPy is all it needs; where Numba can be imported it is fast.
 
     Args:
-        hidden (list of HiddenLayer): All layers but the last.
+        hidden (list of ConvolutionLayer and HiddenLayer): All layers but the
+            last.
         output (OutputLayer): The last layer.
         images (Description or None): What the images are, see
             :mod:`data.description`, if known.
@@ -43,7 +47,11 @@ class PackedMLP:
 
     Attributes:
         sizes (list of int): Size of an input vector, then the number of units
-            of each layer.
+            or channels of each layer.
+        image_shape (tuple of int or None): Height and width of the images that
+            a first convolution takes.
+        pool_sizes (list of int): Height and width of the windows of pooling
+            behind each convolution; 1: none.
 
     Raises:
         InputError: If the layers do not fit each other.
@@ -71,41 +79,44 @@ class PackedMLP:
         self.output = output
         self.training_set = training_set
         layers = [*self.hidden, output]
-        self.sizes = [layers[0].n_in, *(layer.n_out for layer in layers)]
-        for i, layer in enumerate(layers):
-            if layer.n_in != self.sizes[i]:
-                raise InputError(
-                    f'layer {i + 1} takes {layer.n_in} values, the layer '
-                    f'before it gives {self.sizes[i]}')
-            if layer.n_in < 1 or layer.n_out < 1:
-                raise InputError(f'layer {i + 1} has no inputs or no units')
-        self.images = images or description.unknown(
-            self.sizes[0], self.sizes[-1])
-        self._order = blocks_first(self.sizes[0])
-        self._tile(numpy)
+        first = layers[0]
+        self.image_shape = first.size if first.is_convolution else None
+        n_pixels = (first.size[0] * first.size[1] if first.is_convolution
+                    else first.n_in)
+        self.sizes = [n_pixels, *(layer.n_out for layer in layers)]
+        self.pool_sizes = [
+            layer.pool for layer in self.hidden if layer.is_convolution]
+        _check_together(layers)
+        if images is None:
+            images = (description.numbered(self.image_shape, self.sizes[-1])
+                      if self.image_shape else
+                      description.unknown(n_pixels, self.sizes[-1]))
+        if self.image_shape not in (None, tuple(images.shape)):
+            raise InputError('the first layer takes images of {} x {} '
+                             'pixels'.format(*self.image_shape))
+        self.images = images
+        self._make_products(numpy)
 
-    def _tile(self, xp):
+    def _make_products(self, xp):
         self._xp = xp
-        first, *others = [
-            layer.words for layer in [*self.hidden, self.output]]
-        first = reorder(first, self.sizes[0], self._order)
-        self._tiles = [kernels.tile_pixel_weights(xp.asarray(first)), *(
-            kernels.tile_weights(xp.asarray(words)) for words in others)]
-        self._order_there = xp.asarray(self._order)
+        self._products = packed_products.make(
+            xp, [*self.hidden, self.output])
 
     @classmethod
     def from_arrays(cls, arrays, eps=EPS, input_range='unit',
-                    images=None, training_set=None):
+                    images=None, training_set=None, pool_sizes=(),
+                    image_shape=None):
         """Returns the net with a trained net's parameters.
 
         Args:
             arrays (dict): Float32 arrays by name, as Chainer names them:
-                ``l1/W`` of shape (units, inputs), ``l1/b``, ``bn1/gamma``,
-                ``bn1/beta``, ``bn1/avg_mean``, ``bn1/avg_var``, ``l2/W`` and
-                so on; ``bn1/avg_inv_std`` in the place of ``bn1/avg_var`` is
-                shift-based batch normalization. All but the weights may be
-                missing, and then are what a new link has. Other names are
-                ignored.
+                ``l1/W`` of shape (units, inputs), or of shape (channels,
+                inputs, height, width) for a convolution, ``l1/b``,
+                ``bn1/gamma``, ``bn1/beta``, ``bn1/avg_mean``,
+                ``bn1/avg_var``, ``l2/W`` and so on; ``bn1/avg_inv_std`` in
+                the place of ``bn1/avg_var`` is shift-based batch
+                normalization. All but the weights may be missing, and then
+                are what a new link has. Other names are ignored.
             eps (float or list of float): The batch normalizations' ``eps``,
                 one for all or one for each.
             input_range (str): What the pixels were in training: ``unit``, in
@@ -113,38 +124,22 @@ class PackedMLP:
             images (Description or None): What the images are, if known.
             training_set (str or None): Checksum of the training set, if
                 known.
+            pool_sizes (list of int): For each layer the height and width of
+                the windows of max pooling between a convolution and its
+                normalization, 1 where there is none; layers beyond the list
+                have none.
+            image_shape (tuple of int or None): Height and width of an image
+                where ``images`` is ``None``; convolutions need it.
 
         Raises:
             InputError: If a layer is missing, an array does not fit, holds
                 NaN or infinity, or a variance is negative.
 
         """
-        n_layers = 0
-        while f'l{n_layers + 1}/W' in arrays:
-            n_layers += 1
-        if not n_layers:
-            raise InputError('there are no weights l1/W')
-        known = {f'{kind}{i + 1}' for i in range(n_layers)
-                 for kind in ('l', 'bn')}
-        for name in arrays:
-            if PARAMETER.match(name) and name.split('/')[0] not in known:
-                raise InputError(f'{name} belongs to no layer: there are '
-                                 f'weights up to l{n_layers}/W')
-        epsilons = [eps] * n_layers if numpy.isscalar(eps) else list(eps)
-        if len(epsilons) != n_layers:
-            raise InputError(f'eps must be 1 or {n_layers} numbers, got '
-                             f'{len(epsilons)}')
-        if input_range == 'symmetric' and n_layers == 1:
-            raise InputError('pixels in [-1, 1] need a hidden layer')
-        hidden = []
-        for i, eps_i in enumerate(epsilons, 1):
-            W = get_float32(arrays, f'l{i}/W', None, None)
-            norm = BatchNorm.from_arrays(arrays, i, len(W), eps_i)
-            if i < n_layers:
-                hidden.append(HiddenLayer.from_arrays(
-                    W, norm, input_range if i == 1 else None))
-        return cls(hidden, OutputLayer(
-            W.shape[1], kernels.pack_signs(W), norm), images, training_set)
+        hidden, output = packing.layers(
+            arrays, eps, input_range,
+            images.shape if images else image_shape, pool_sizes)
+        return cls(hidden, output, images, training_set)
 
     @classmethod
     def from_chain(cls, chain, input_range='unit'):
@@ -152,8 +147,9 @@ class PackedMLP:
 
         Args:
             chain (chainer.Chain): Net whose ``layers()`` are pairs of a
-                quantized linear link and a normalization, such as
-                :class:`~net.MnistMLP`, on the CPU.
+                quantized linear or convolutional link and a normalization,
+                such as :class:`~net.MnistMLP`, on the CPU. With convolutions
+                it has ``image_shape`` and ``pool_sizes`` as well.
             input_range (str): See :meth:`from_arrays`.
 
         Raises:
@@ -161,14 +157,15 @@ class PackedMLP:
                 what the chain computes.
 
         """
-        reason = _why_not_binary(chain)
+        reason = packing.why_not_binary(chain)
         if reason:
             raise InputError(f'the net cannot be packed: {reason}')
-        collector = _Collector()
+        collector = packing.Collector()
         chain.serialize(collector)
         return cls.from_arrays(
             collector.arrays, [norm.eps for _, norm in chain.layers()],
-            input_range)
+            input_range, pool_sizes=getattr(chain, 'pool_sizes', ()),
+            image_shape=getattr(chain, 'image_shape', None))
 
     def to(self, xp):
         """Sends the weights to a device.
@@ -181,7 +178,7 @@ class PackedMLP:
             PackedMLP: This net.
 
         """
-        self._tile(xp)
+        self._make_products(xp)
         for layer in [*self.hidden, self.output]:
             layer.to(xp)
         return self
@@ -194,21 +191,15 @@ class PackedMLP:
 
         Returns:
             list of numpy.ndarray: uint64 words of shape
-            (N, ceil(units / 64)), see ``kernels.unpack_signs``.
+            (N, ceil(units / 64)), see ``kernels.unpack_signs``; of a
+            convolution (N, height, width, ceil(channels / 64)).
 
         """
         self._check_input(x)
         outputs = []
-        for i, layer in enumerate(self.hidden):
-            if i == 0:
-                a = kernels.bitplane_sign(
-                    x, self._order_there, self._tiles[0], layer.thresholds,
-                    layer.falling)
-            else:
-                a = kernels.xnor_sign(
-                    a, self._tiles[i], layer.n_in, layer.thresholds,
-                    layer.falling)
-            outputs.append(a)
+        for product in self._products[:-1]:
+            x = product.sign(x)
+            outputs.append(x)
         return outputs
 
     def logits(self, x):
@@ -225,14 +216,17 @@ class PackedMLP:
             ValueError: If x is not of that shape.
 
         """
-        activations = self.activations(x)
-        n_out = self.output.n_out
-        if activations:
-            s = kernels.xnor_dot(activations[-1], self._tiles[-1],
-                                 self.output.n_in, n_out)
-            return self.output.norm(s.astype(numpy.float32))
-        s = kernels.bitplane_dot(x, self._order_there, self._tiles[0], n_out)
-        return self.output.norm((s / PIXEL_MAX).astype(numpy.float32))
+        self._check_input(x)
+        if self.image_shape and len(x) > _IMAGES:
+            return self._xp.concatenate([
+                self.logits(x[i:i + _IMAGES])
+                for i in range(0, len(x), _IMAGES)])
+        for product in self._products[:-1]:
+            x = product.sign(x)
+        s = self._products[-1].dot(x)
+        if not self.hidden:
+            s = s / PIXEL_MAX
+        return self.output.norm(s.astype(numpy.float32))
 
     def probabilities(self, x):
         """Returns the softmax of :meth:`logits`."""
@@ -257,6 +251,8 @@ class PackedMLP:
     def weights(self, i):
         """Returns the +-1 weights of layer i (1 is the first) as int8."""
         layer = [*self.hidden, self.output][i - 1]
+        if layer.is_convolution:
+            return layer.signs
         return kernels.unpack_signs(layer.words, layer.n_in)
 
     @property
@@ -267,8 +263,8 @@ class PackedMLP:
     @property
     def float32_nbytes(self):
         """Bytes of the same net in float32: W, b and batch normalization."""
-        return sum(4 * (n_in * n_out + 5 * n_out)
-                   for n_in, n_out in zip(self.sizes, self.sizes[1:]))
+        return sum(4 * (layer.n_in + 5) * layer.n_out
+                   for layer in [*self.hidden, self.output])
 
     def save(self, path):
         """Writes the net to a file that :meth:`load` reads.
@@ -311,37 +307,26 @@ class PackedMLP:
                              f'got {x.shape}')
 
 
-def _why_not_binary(chain):
-    """Returns why bits cannot compute what a chain does; None: they can."""
-    if not hasattr(chain, 'layers'):
-        return (f'{type(chain).__name__} has no layers(), so that neither '
-                'their order nor their rounding is known')
-    for i, (linear, norm) in enumerate(chain.layers(), 1):
-        quantizer = getattr(linear, 'quantizer', 'real numbers')
-        if not getattr(quantizer, 'is_binary', False):
-            return f'the weights of layer {i} are {quantizer}, not binary'
-        if getattr(norm, 'evaluate_with_batch', False):
-            return f'layer {i} is evaluated with the statistics of a batch'
-        if not (hasattr(norm, 'avg_var') or hasattr(norm, 'avg_inv_std')):
-            return f'the normalization of layer {i} has no running averages'
-    if not chain.activation_quantizer.is_binary:
-        return f'its activations are {chain.activation_quantizer}, not binary'
-    if chain.relu:
-        return 'a relu follows its activations'
-    return None
-
-
-class _Collector:
-    """Chainer serializer that keeps the arrays; needs no Chainer."""
-
-    def __init__(self, arrays=None, path=''):
-        self.arrays = {} if arrays is None else arrays
-        self._path = path
-
-    def __getitem__(self, name):
-        return _Collector(self.arrays, f'{self._path}{name}/')
-
-    def __call__(self, name, value):
-        if value is not None:
-            self.arrays[self._path + name] = numpy.asarray(value)
-        return value
+def _check_together(layers):
+    """Raises an InputError if a layer does not take what the one before gives.
+    """
+    n_before, before = None, None
+    for i, layer in enumerate(layers, 1):
+        n_in = layer.n_in
+        if layer.is_convolution:
+            n_in = layer.n_channels * layer.size[0] * layer.size[1]
+            if before and not before.is_convolution:
+                raise InputError(f'layer {i} is a convolution behind a layer '
+                                 'without images')
+        if n_before not in (None, n_in) or (
+                layer.is_convolution and before
+                and layer.size != before.out_size):
+            raise InputError(f'layer {i} takes {n_in} values, the layer '
+                             f'before it gives {n_before}')
+        if n_in < 1 or layer.n_out < 1:
+            raise InputError(f'layer {i} has no inputs or no units')
+        n_before, before = layer.n_out, layer
+        if layer.is_convolution:
+            n_before *= layer.out_size[0] * layer.out_size[1]
+            if not n_before:
+                raise InputError(f'layer {i} leaves nothing of an image')

@@ -115,13 +115,22 @@ def host_cupy_max_pooling():
 
 
 @pytest.fixture(scope='session')
+def host_cupy_packed_convolution(host_cupy_bits):
+    """The module cupy_packed_convolution, run on the CPU, and its cupy."""
+    return run_in_stand_in('cupy_packed_convolution', cupy_bits=host_cupy_bits)
+
+
+@pytest.fixture(scope='session')
 def host_cupy_kernels(host_cupy_bits, host_cupy_convolution,
-                      host_cupy_max_pooling, host_cupy_study):
+                      host_cupy_max_pooling, host_cupy_packed_convolution,
+                      host_cupy_study):
     """The module cupy_kernels, run on the CPU, and its cupy."""
-    return run_in_stand_in('cupy_kernels', cupy_bits=host_cupy_bits,
-                           cupy_convolution=host_cupy_convolution,
-                           cupy_max_pooling=host_cupy_max_pooling,
-                           cupy_study=host_cupy_study)
+    return run_in_stand_in(
+        'cupy_kernels', cupy_bits=host_cupy_bits,
+        cupy_convolution=host_cupy_convolution,
+        cupy_max_pooling=host_cupy_max_pooling,
+        cupy_packed_convolution=host_cupy_packed_convolution,
+        cupy_study=host_cupy_study)
 
 
 @pytest.fixture

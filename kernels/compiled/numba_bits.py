@@ -1,37 +1,27 @@
 """The arithmetic of a packed net, compiled by Numba.
 
 The results are those of ``numpy_bits``. The rows are divided among threads of
-Python, which sleep when they have nothing to do, and not by ``parallel``: a
-prediction takes no core from anybody, and all cores after a fork as well.
+Python, see ``rows``, and not by ``parallel``.
 """
-import collections
-
 import numpy
 
 from kernels import numpy_bits
+from kernels.compiled import rows
 from kernels.compiled.jit import is_covered, jit
 from kernels.compiled.product_intrinsics import (
     OCTET_TILE, ROWS, bitplane_tile, xnor_tile_row, xnor_tile_rows)
 from kernels.compiled.sign_matrix import sign_bits
 from kernels.compiled.vector_intrinsics import which_reach
-from kernels.cores import n_threads
 from kernels.numpy_bits import (  # noqa: F401
     tile_pixel_weights, tile_weights, unpack_signs)
-from kernels.threads import run_in_threads
 
 # Rows whose words, and images whose octets, stay in the second-level cache
 # while all tiles pass by.
 _BLOCK = 256
-_IMAGES = 64
+_IMAGES = rows.LEAST
 
 # Groups of 8 pixels that bitplane_tile takes at once.
 _CHUNK = 31
-
-# Work for which a thread is woken, in popcounts of a word: some 50 us.
-_WORK = 1 << 20
-
-# Blocks of rows for each thread, if there are enough rows.
-_BLOCKS = 8
 
 
 @jit
@@ -197,32 +187,6 @@ def _bitplane_sign(runs, order, tiles, thresholds, falling, signs):
                    falling)
 
 
-def _run(kernel, x, y, work, *args):
-    """Runs ``kernel(x, *args, y)`` on the rows of x and y, in threads.
-
-    A thread takes the next block of rows when it is done with one: where
-    another program has taken a core, the other threads take more blocks.
-    """
-    max_threads = min(n_threads(), work // _WORK)
-    if max_threads <= 1:
-        kernel(x, *args, y)
-        return y
-    step = max(_IMAGES, -(-len(x) // (_BLOCKS * max_threads)))
-    blocks = collections.deque(range(0, len(x), step))
-
-    def take_blocks(_):
-        while True:
-            try:
-                start = blocks.popleft()
-            except IndexError:
-                return
-            rows = slice(start, start + step)
-            kernel(x[rows], *args, y[rows])
-
-    run_in_threads(take_blocks, max_threads, max_threads)
-    return y
-
-
 def pack_signs(x):
     """See ``numpy_bits.pack_signs``."""
     if not is_covered(x):
@@ -234,14 +198,14 @@ def xnor_dot(a, tiles, n_in, n_out):
     """See ``numpy_bits.xnor_dot``."""
     a, tiles = numpy.ascontiguousarray(a), numpy.ascontiguousarray(tiles)
     y = numpy.empty((len(a), n_out), numpy.int32)
-    return _run(_xnor_dot, a, y, len(a) * tiles.size, tiles, n_in)
+    return rows.run(_xnor_dot, a, y, len(a) * tiles.size, tiles, n_in)
 
 
 def xnor_sign(a, tiles, n_in, thresholds, falling):
     """See ``numpy_bits.xnor_sign``."""
     a, tiles = numpy.ascontiguousarray(a), numpy.ascontiguousarray(tiles)
     y = numpy.empty((len(a), len(tiles)), numpy.uint64)
-    return _run(_xnor_sign, a, y, len(a) * tiles.size,
+    return rows.run(_xnor_sign, a, y, len(a) * tiles.size,
                 tiles, n_in, thresholds, falling)
 
 
@@ -255,7 +219,7 @@ def bitplane_dot(x, order, tiles, n_out):
     """See ``numpy_bits.bitplane_dot``."""
     runs, tiles = _runs(x), numpy.ascontiguousarray(tiles)
     y = numpy.empty((len(x), n_out), numpy.int32)
-    return _run(_bitplane_dot, runs, y, len(x) * tiles.size // 8, order,
+    return rows.run(_bitplane_dot, runs, y, len(x) * tiles.size // 8, order,
                 tiles)
 
 
@@ -263,5 +227,5 @@ def bitplane_sign(x, order, tiles, thresholds, falling):
     """See ``numpy_bits.bitplane_sign``."""
     runs, tiles = _runs(x), numpy.ascontiguousarray(tiles)
     y = numpy.empty((len(x), len(falling)), numpy.uint64)
-    return _run(_bitplane_sign, runs, y, len(x) * tiles.size // 8,
+    return rows.run(_bitplane_sign, runs, y, len(x) * tiles.size // 8,
                 order, tiles, thresholds, falling)

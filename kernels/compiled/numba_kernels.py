@@ -28,6 +28,8 @@ from kernels.compiled.max_pooling import (  # noqa: F401
 from kernels.compiled.numba_bits import (  # noqa: F401
     bitplane_dot, bitplane_sign, pack_signs, tile_pixel_weights, tile_weights,
     unpack_signs, xnor_dot, xnor_sign)
+from kernels.compiled.numba_packed_convolution import (  # noqa: F401
+    convolve_pixels, convolve_signs, flatten_signs, pixel_window, sign_window)
 from kernels.compiled.numba_study import (  # noqa: F401
     approx_backward, bop, heaviside, quantize_ternary, quantize_unit,
     swish_backward, unit_backward)

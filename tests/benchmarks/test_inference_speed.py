@@ -41,6 +41,20 @@ def test_the_title_has_the_widths_of_the_net(out):
     assert '\n784-64-64-10, random weights\n' in out
 
 
+def test_nets_with_convolutions_have_rows_of_their_own(folder):
+    out = scripts.output(
+        SCRIPT, '--unit', 8, '--rounds', 1, '--large-rounds', 0,
+        '--product-units', 64, '--channels', 2, '--save', 'conv.json',
+        cwd=folder)
+    _, out = out.split('\n784-2-2-4-4-256-10, convolutions, random weights\n')
+    assert 'NumPy float32: not measured, NumPy has no convolutions' in out
+    differ = re.findall(r'^(\S+).* us +\S+ x +(\d+)   \S', out, re.MULTILINE)
+    assert [name for name, _ in differ][:2] == ['packed', 'Chainer']
+    assert all(int(n) <= 5 for _, n in differ)
+    medians = json.loads((folder / 'conv.json').read_text())
+    assert list(medians) == ['2 x 8', '2 channels, 256']
+
+
 @needs_numba
 def test_the_product_stands_beside_the_popcount_limit(out):
     rows = re.findall(r'^64 x 64: (.*?) +(\S+) ms, +(\d+) % of the popcount '

@@ -4,7 +4,7 @@ import chainer
 import hypothesis
 import numpy
 
-from net import MnistMLP
+from net import MnistConvNet, MnistMLP
 
 often = hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -42,3 +42,27 @@ def make_chain(arrays, n_hidden=2):
 def evaluate(layer, x):
     with chainer.using_config('train', False), chainer.no_backprop_mode():
         return layer(x).array
+
+
+def make_conv_net(shape, channels, n_units, n_out, seed=0, **kwargs):
+    """A conv net whose channels decide at all kinds of places.
+
+    Some channels of each layer are constant, and some are falling.
+    """
+    random = numpy.random.RandomState(seed)
+    net = MnistConvNet(shape, channels, n_units, n_out, **kwargs)
+    for link, norm in net.layers():
+        n_in, n = link.W.array[0].size, len(link.W)
+        for param, values in (
+                (link.W, random.uniform(-1, 1, link.W.shape)),
+                (link.b, random.normal(0, 1, n)),
+                (norm.gamma, random.normal(0, 1, n)
+                 * (random.rand(n) < .9)),
+                (norm.beta, random.normal(0, .5, n))):
+            param.array[...] = values
+        norm.avg_mean[...] = random.normal(0, n_in ** .5, n)
+        if hasattr(norm, 'avg_var'):
+            norm.avg_var[...] = random.uniform(0, n_in, n)
+        else:
+            norm.avg_inv_std[...] = random.uniform(.01, 1, n)
+    return net

@@ -13,9 +13,9 @@ pytestmark = needs_numba
 
 @pytest.mark.parametrize('n', [1, 2, 3])
 def test_products_are_exact_for_any_number_of_threads(n, monkeypatch):
-    from kernels.compiled import numba_bits
-    monkeypatch.setattr(numba_bits, 'n_threads', lambda: n)
-    monkeypatch.setattr(numba_bits, '_WORK', 1)
+    from kernels.compiled import rows
+    monkeypatch.setattr(rows, 'n_threads', lambda: n)
+    monkeypatch.setattr(rows, '_WORK', 1)
     Case(10, 100, 70, 0).check(numba_kernels)
 
 

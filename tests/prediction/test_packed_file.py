@@ -14,7 +14,8 @@ import pytest
 from prediction.packed_net import PackedMLP
 from system.npz_reader import NpzReader
 from tests.helpers import ROOT
-from tests.helpers.nets import often, random_arrays, random_pixels
+from tests.helpers.nets import (
+    make_conv_net, often, random_arrays, random_pixels)
 
 
 @pytest.fixture
@@ -69,13 +70,17 @@ def test_the_reader_in_the_documents_gives_the_same_logits(
     text = (ROOT / 'docs' / 'packed.md').read_text(encoding='utf-8')
     code, = re.findall(r'^```python\n(import ast\n.*?)^```$', text,
                        re.DOTALL | re.MULTILINE)
-    for sizes in (70, 65, 33, 3), (5, 2, 64, 128, 4):
-        net = PackedMLP.from_arrays(random_arrays(sizes))
+    convolutional = make_conv_net((7, 9), 5, 30, 4)
+    for net in (
+            PackedMLP.from_arrays(random_arrays((70, 65, 33, 3))),
+            PackedMLP.from_arrays(random_arrays((5, 2, 64, 128, 4))),
+            PackedMLP.from_chain(convolutional),
+            PackedMLP.from_chain(convolutional, 'symmetric')):
         net.save('mnist.npz')
         reader = {}
         exec(code, reader)
         assert reader['images'] == net.images.to_json()
-        x = random_pixels(20, sizes[0])
+        x = random_pixels(20, net.sizes[0])
         numpy.testing.assert_array_equal(
             numpy.float32([reader['logits'](row.tolist()) for row in x]),
             net.logits(x))
@@ -87,7 +92,7 @@ def words(n, k, fill=0):
 
 @pytest.mark.parametrize(('changes', 'match'), [
     ({'version': None}, 'holds no packed net'),
-    ({'version': numpy.array([2])}, r'version \[2\], this program reads'),
+    ({'version': numpy.array([3])}, r'version \[3\], this program reads'),
     ({'format': numpy.zeros(3, numpy.uint8)}, 'format in .* is not that'),
     ({'sizes': numpy.array([70])}, 'sizes in .* is not that'),
     ({'sizes': numpy.array([70, 0, 3])}, 'sizes in .* is not that'),
