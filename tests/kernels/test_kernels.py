@@ -1,3 +1,4 @@
+import importlib
 import inspect
 import os
 import pathlib
@@ -10,15 +11,23 @@ import numpy
 import pytest
 
 import kernels
-from kernels import (
-    numpy_bits, numpy_convolution, numpy_kernels, numpy_study)
+from kernels import numpy_kernels
 from tests.helpers import ROOT, needs_numba, numba_kernels
 from tests.helpers.packed_products import Case
 
 FOLDER = pathlib.Path(kernels.__file__).parent
 
 # Public functions that are steps of kernels.
-STEPS = {'dropout_limit', 'sqrt_half', 'swish_exponential', 'whole_runs'}
+STEPS = {'axes', 'dropout_limit', 'n_values', 'spread', 'sqrt_half',
+         'swish_exponential', 'whole_runs'}
+
+
+# The subjects of the modules numpy_bits, cupy_bits and so on.
+NUMPY = ['kernels', 'bits', 'convolution', 'max_pooling', 'normalization',
+         'packed_convolution', 'study']
+CUPY = [name for name in NUMPY if name != 'normalization']
+# Those of layers have no such name.
+NUMBA = ['kernels', 'bits', 'packed_convolution', 'study']
 
 
 # Each backend as the module that calls are handed to, and the modules that
@@ -26,18 +35,17 @@ STEPS = {'dropout_limit', 'sqrt_half', 'swish_exponential', 'whole_runs'}
 
 def of_numpy(request):
     return numpy_kernels, [
-        numpy_kernels, numpy_bits, numpy_convolution, numpy_study]
+        importlib.import_module(f'kernels.numpy_{name}') for name in NUMPY]
 
 
 def of_numba(request):
-    from kernels.compiled import numba_bits, numba_study
-    return numba_kernels, [numba_kernels, numba_bits, numba_study]
+    return numba_kernels, [
+        importlib.import_module(f'kernels.compiled.numba_{name}')
+        for name in NUMBA]
 
 
 def of_cupy(request):
-    modules = [request.getfixturevalue(name)
-               for name in ('host_cupy_kernels', 'host_cupy_bits',
-                            'host_cupy_convolution', 'host_cupy_study')]
+    modules = [request.getfixturevalue(f'host_cupy_{name}') for name in CUPY]
     return modules[0], modules
 
 
@@ -47,14 +55,11 @@ on_each_backend = pytest.mark.parametrize('backend', [
 
 
 def test_these_tests_know_the_modules_of_all_backends():
-    names = ['bits', 'convolution', 'kernels', 'study']
-    assert sorted(
-        str(path.relative_to(FOLDER)) for name in names
-        for path in FOLDER.rglob(f'*_{name}.py')) == sorted([
-            *(f'{backend}_{name}.py' for backend in ('numpy', 'cupy')
-              for name in names),
-            *(os.path.join('compiled', f'numba_{name}.py')
-              for name in names if name != 'convolution')])
+    for folder, backend, names in ((FOLDER, 'numpy', NUMPY),
+                                   (FOLDER, 'cupy', CUPY),
+                                   (FOLDER / 'compiled', 'numba', NUMBA)):
+        assert {path.name for path in folder.glob(f'{backend}_*.py')} == {
+            f'{backend}_{name}.py' for name in names}
 
 
 def test_no_kernel_is_named_twice():
