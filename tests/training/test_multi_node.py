@@ -82,10 +82,11 @@ def test_gradients_of_1_2_and_4_processes_are_the_same(flags, tmp_path):
     for result in results[1:]:
         assert result.keys() == results[0].keys()
         for name, array in result.items():
-            # The running statistics are those of three steps of Adam.
+            # The running statistics are those of three steps of Adam, which
+            # are as large for gradients next to 0, of many pixels' sums.
             numpy.testing.assert_allclose(
                 array, results[0][name], err_msg=name,
-                atol=1e-6 if name[0].isdigit() else 1e-5)
+                atol=1e-6 if name[0].isdigit() else 1e-4 if flags else 1e-5)
 
 
 @needs_mpi
