@@ -47,10 +47,14 @@ class MnistNet(chainer.Chain):
             that the first layer takes; ``None``: it takes vectors.
         pool_sizes (list of int): For each layer the height and the width of
             the pooling's window behind it, 1 where there is none.
+        evaluation_batchsize (int): Images that are best evaluated at once.
 
     """
 
     image_shape = None
+    # Large enough for the matrix products to run at full speed, small enough
+    # for their results to stay in the cache.
+    evaluation_batchsize = 1000
 
     def __init__(self, weight_quantizer=None, activation_quantizer=None,
                  gradient_quantizer=None, relu=False, input_dropout=0,
@@ -169,6 +173,8 @@ class MnistConvNet(MnistNet):
         ValueError: If the blocks leave nothing of an image.
 
     """
+
+    evaluation_batchsize = 100
 
     def __init__(self, image_shape, channels, n_units, n_out, n_blocks=2,
                  n_hidden=1, *args, **kwargs):

@@ -35,10 +35,6 @@ from training.sign_changes import SignChanges
 from training.step_size import StepSize
 from training.stop_on_signal import StopOnSignal
 
-# The evaluation's batch: large enough for the matrix products to run at full
-# speed, small enough for their results to stay in the cache.
-EVALUATION_BATCHSIZE = 1000
-
 
 def parse_args(argv=None):
     # The recipe is read first: the defaults of the others are its own.
@@ -197,7 +193,7 @@ def add_evaluators(trainer, args, device, model, evaluated, world):
     """Adds the evaluation of each set at the end of an epoch."""
     # Where a batch's own statistics count, it is of the training's size.
     batchsize = (args.batchsize if args.evaluation == 'batch'
-                 else EVALUATION_BATCHSIZE)
+                 else model.predictor.evaluation_batchsize)
     for name, dataset in evaluated.items():
         iterator = ArrayIterator(
             world.share(dataset).send(device), batchsize,

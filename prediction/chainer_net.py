@@ -12,9 +12,6 @@ from net import convolutions
 from recipes import build
 from system.errors import InputError
 
-# Images computed at once: their arrays stay in the cache, as in training.
-_BATCHSIZE = 1000
-
 
 class ChainerNet:
     """The network of a snapshot, computed by Chainer on the CPU.
@@ -77,7 +74,7 @@ class ChainerNet:
             self._net)
         self._settings = settings
         self._is_symmetric = settings['input_range'] == 'symmetric'
-        self._batchsize = _BATCHSIZE
+        self._batchsize = self._net.evaluation_batchsize
         if settings['evaluation'] == 'batch':
             self._batchsize = settings['batchsize']
 
