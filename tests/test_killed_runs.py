@@ -187,8 +187,9 @@ def test_a_snapshot_of_another_run_says_what_differs(
 def test_neither_plots_nor_the_evaluation_batch_size_change_the_training(
         tmp_path, finished):
     arguments = [a for a in ARGUMENTS if a != '--noplot']
-    process = python(tmp_path, 'import net; net.MnistMLP.evaluation_batchsize = 7',
-                     *arguments, '--epoch', 2)
+    process = python(
+        tmp_path, 'import net; net.MnistMLP.evaluation_batchsize = 7',
+        *arguments, '--epoch', 2)
     assert process.returncode == 0, process.stderr
     # With Numba, where it is there: without it, in the other run.
     assert [name for name in torture.differences(finished, tmp_path / 'result')
