@@ -160,7 +160,7 @@ def test_every_choice_reaches_the_convolutions():
         assert normalization.evaluate_with_batch
     assert (str(net.activation_quantizer), net.relu) == ('log', True)
     assert (net.input_dropout, net.dropout) == (.1, .2)
-    assert net.l2.W.array.max() > .9
+    assert net.l2.W.array.std() > .4  # normal: .19
     shift = build.make_net(
         settings(channels=3, blocks=1, normalization='shift'), 35, 4, (7, 5))
     assert type(shift.bn1) is ShiftBatchNormalization
