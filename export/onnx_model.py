@@ -4,8 +4,14 @@ import numpy
 from export.onnx_graph import Graph
 from kernels.packed_convolution import border_classes
 
+_BITS = numpy.arange(256)[:, None] >> numpy.arange(8) & 1
+
 # Byte -> its bits, the lowest first, as +1 and -1: int8 (256, 8).
 _SIGNS = 'signs_of_bytes'
+
+# The same as 2 and 0, with the zero point 1: uint8, as older runtimes have no
+# convolution of int8.
+_POINTED_SIGNS = 'pointed_signs_of_bytes'
 
 
 def write(net):
@@ -41,8 +47,7 @@ def write(net):
         f'pixels is an image of {" x ".join(map(str, net.images.shape))} '
         'bytes, row by row; class is an index into the metadata "classes".')
     a = graph.input('pixels', 'UINT8', ['N', n_in], 'images, 0 to 255')
-    bits = numpy.arange(256)[:, None] >> numpy.arange(8) & 1
-    graph.constant(_SIGNS, (2 * bits - 1).astype(numpy.int8))
+    graph.constant(_SIGNS, (2 * _BITS - 1).astype(numpy.int8))
     graph.constant('flat', numpy.array([-1], numpy.int64))
     graph.constant('start', numpy.array([0], numpy.int64))
     if net.convolutions:
@@ -92,6 +97,7 @@ def _convolutions(graph, a, net):
     """Adds the convolutions, and returns the name of their flat images."""
     for name, value in ('point', 1), ('plus', 2), ('minus', 0):
         graph.constant(name, numpy.array(value, numpy.uint8))
+    graph.constant(_POINTED_SIGNS, (2 * _BITS).astype(numpy.uint8))
     size = net.convolutions[0].size
     a = graph.node('Reshape', [a, graph.constant(
         'image', numpy.array([-1, 1, *size], numpy.int64))], 'images')
@@ -99,7 +105,8 @@ def _convolutions(graph, a, net):
             net.convolutions, 1):
         layer, ksize = f'l{i}', weights.shape[2:]
         s = graph.node('ConvInteger', [
-            a, _signs(graph, layer, weights), *['point'] * (i > 1)],
+            a, _signs(graph, layer, weights, _POINTED_SIGNS),
+            'point' if i > 1 else 'minus', 'point'],
             f'{layer}_sums', pads=2 * [n // 2 for n in ksize])
         fires = graph.node('GreaterOrEqual', [
             s, _thresholds(graph, layer, thresholds, size, ksize)],
@@ -145,12 +152,12 @@ def _product(graph, a, layer, weights, has_point=False):
         f'{layer}_products')
 
 
-def _signs(graph, layer, weights):
-    """Adds int8 weights +1 and -1, of any shape, that are bits in the file."""
+def _signs(graph, layer, weights, table=_SIGNS):
+    """Adds weights +1 and -1, of any shape, that are bits in the file."""
     packed = numpy.packbits(weights > 0, bitorder='little')
     octets = graph.cast(graph.constant(f'{layer}_bits', packed),
                         f'{layer}_octets', 'INT32')
-    signs = graph.node('Gather', [_SIGNS, octets], f'{layer}_signs')
+    signs = graph.node('Gather', [table, octets], f'{layer}_signs')
     signs = graph.node('Reshape', [signs, 'flat'], f'{layer}_row')
     end = graph.constant(f'{layer}_size',
                          numpy.array([weights.size], numpy.int64))
