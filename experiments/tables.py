@@ -310,5 +310,6 @@ TABLES = {
     'pythons': pythons,
     'search': search,
     'fashion_mnist': fashion,
+    'estimators': estimators,
     'exports': speed_tables.exports,
 }

@@ -33,7 +33,9 @@ on_each_page = pytest.mark.parametrize('page', PAGES)
     ('variants/plain-gradient', 10, 4), ('variants/no-relu', 10, 4),
     ('variants/clip-after', 10, 4), ('variants/running-averages', 10, 4),
     ('variants/rounded-inputs', 10, 4), ('variants/small-gradients', 10, 4),
-    ('variants/rounded-activations', 10, 4)])
+    ('variants/rounded-activations', 10, 4),
+    ('estimators/adam_identity', 5, 20), ('estimators/bop_swish', 5, 20),
+    ('estimators/fashion_shift_approx', 5, 20)])
 def test_the_runs_of_an_experiment_are_all_there(name, seeds, epochs):
     logs = summarize.read_runs(name)
     assert [len(log) for log in logs] == [epochs] * seeds
