@@ -1,4 +1,6 @@
 import functools
+import itertools
+import math
 
 import chainer_compat
 import chainer
@@ -6,15 +8,14 @@ import chainer.functions as F
 
 import kernels
 from layers.batch_normalization import BatchNormalization
+from layers.blocks import (
+    KSIZE, PAD, pool_sizes, size_behind, weight_shapes)
 from layers.dropout import dropout
 from layers.max_pooling_2d import max_pooling_2d
 from layers.quantized_convolution_2d import QuantizedConvolution2D
 from link_quantized_linear import QuantizedLinear
 from qst import qst
 from quantizers import Binary
-
-# The window of a convolution: images keep their size.
-KSIZE, PAD = 3, 1
 
 
 class MnistNet(chainer.Chain):
@@ -181,34 +182,15 @@ class MnistConvNet(MnistNet):
         super().__init__(*args, **kwargs)
         self.image_shape = tuple(image_shape)
         self.n_hidden = n_hidden
-        height, width = (n >> n_blocks for n in image_shape)
-        if not height * width:
+        if not math.prod(size_behind(n_blocks, image_shape)):
             raise ValueError('blocks must leave a pixel of an image, got '
                              f'{n_blocks} blocks for one of '
                              '{} x {} pixels'.format(*image_shape))
         convolution = functools.partial(
             QuantizedConvolution2D, ksize=KSIZE, pad=PAD)
-        n_before = 1
-        for n_behind, pool_size in convolutions(channels, n_blocks):
-            self._add_layer(convolution, n_before, n_behind, pool_size)
-            n_before = n_behind
-        n_before *= height * width
-        for n_behind in [n_units] * n_hidden + [n_out]:
-            self._add_layer(QuantizedLinear, n_before, n_behind)
-            n_before = n_behind
-
-
-def convolutions(channels, n_blocks):
-    """Returns what each convolution of a :class:`MnistConvNet` is.
-
-    Args:
-        channels, n_blocks (int): Those of :class:`MnistConvNet`; of 0
-            channels there is no convolution.
-
-    Returns:
-        list of tuple: Output channels, and height and width of the pooling's
-        window behind it.
-
-    """
-    return [(channels << block, pool_size) for block in range(n_blocks)
-            for pool_size in (1, 2) if channels]
+        shapes = weight_shapes(channels, n_blocks, image_shape,
+                               [n_units] * n_hidden + [n_out])
+        for (n_behind, n_before, *ksize), pool_size in itertools.zip_longest(
+                shapes, pool_sizes(channels, n_blocks), fillvalue=1):
+            self._add_layer(convolution if ksize else QuantizedLinear,
+                            n_before, n_behind, pool_size)

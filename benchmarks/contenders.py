@@ -10,16 +10,15 @@ import numpy
 
 import kernels
 from benchmarks import machine
+from layers import blocks
 from prediction import packed_layers
 from prediction.packed_net import PackedMLP
 
 # Images that a float32 net takes at a time.
 BATCH = 1000
 
-
-# Height and width of the images of nets with convolutions, and the pooling
-# behind each two of these.
-SHAPE, POOL_SIZES = (28, 28), (1, 2)
+# Height and width of the images of nets with convolutions.
+SHAPE = 28, 28
 
 
 def n_layers(arrays):
@@ -30,7 +29,7 @@ def n_layers(arrays):
 def pool_sizes(arrays):
     """Returns the pooling behind each convolution of a net, 1 for none."""
     n = sum(name.endswith('/W') and W.ndim == 4 for name, W in arrays.items())
-    return list(POOL_SIZES) * (n // 2)
+    return blocks.pool_sizes(1, n // 2)
 
 
 def layer_sizes(arrays):
@@ -41,15 +40,9 @@ def layer_sizes(arrays):
     return [n_in, *map(len, weights)]
 
 
-def conv_shapes(channels, unit, n_blocks=2):
-    """Returns the shapes of a net's weights with blocks of convolutions."""
-    shapes, n_in = [], 1
-    for block in range(n_blocks):
-        for _ in POOL_SIZES:
-            shapes.append((channels << block, n_in, 3, 3))
-            n_in = channels << block
-    n_in *= (SHAPE[0] >> n_blocks) * (SHAPE[1] >> n_blocks)
-    return [*shapes, (unit, n_in), (10, unit)]
+def conv_shapes(channels, unit):
+    """Returns the weights' shapes of a net with two blocks of convolutions."""
+    return blocks.weight_shapes(channels, 2, SHAPE, [unit, 10])
 
 
 def linear_shapes(sizes):

@@ -9,27 +9,19 @@ import chainer.functions as F
 import chainer.links as L
 import numpy
 
-from net import KSIZE, PAD, MnistConvNet, MnistMLP, convolutions
+from layers import blocks
+from layers.blocks import PAD
+from net import MnistConvNet, MnistMLP
 
 SHAPE = 28, 28
 
 
 def weight_shapes(args):
     """Returns the shapes of the weights, and the pooling behind each layer."""
-    shapes, pool_sizes = [], []
-    n_in = 1
-    for n_out, pool_size in convolutions(args.channels, args.blocks):
-        shapes.append((n_out, n_in, KSIZE, KSIZE))
-        pool_sizes.append(pool_size)
-        n_in = n_out
-    halvings = args.blocks if args.channels else 0
-    for n in SHAPE:
-        n_in *= n >> halvings
-    for n_out in [args.unit] * args.layers + [10]:
-        shapes.append((n_out, n_in))
-        pool_sizes.append(1)
-        n_in = n_out
-    return shapes, pool_sizes
+    shapes = blocks.weight_shapes(args.channels, args.blocks, SHAPE,
+                                  [args.unit] * args.layers + [10])
+    pool_sizes = blocks.pool_sizes(args.channels, args.blocks)
+    return shapes, pool_sizes + [1] * (len(shapes) - len(pool_sizes))
 
 
 def of_project(args, quantizer):

@@ -1,7 +1,6 @@
 import math
 
-# Values of a convolution's window.
-_WINDOW = 9
+from layers.blocks import KSIZE
 
 
 def table(sizes, weight_bits=1, activation_bits=1, image_shape=None,
@@ -87,7 +86,7 @@ def _shapes(sizes, image_shape, pool_sizes):
     n_in, image = 1, image_shape
     for n_out, pool_size in zip(sizes[1:], pool_sizes):
         pooled = [n // pool_size for n in image]
-        yield _WINDOW * n_in * n_out, (n_out, *image), (n_out, *pooled)
+        yield KSIZE ** 2 * n_in * n_out, (n_out, *image), (n_out, *pooled)
         n_in, image = n_out, pooled
     n_in = n_in * math.prod(image) if pool_sizes else sizes[0]
     for n_out in sizes[1 + len(pool_sizes):]:

@@ -7,8 +7,8 @@ import numpy
 
 import kernels
 from data import description
+from layers import blocks
 from layers.batch_normalization import BatchNormalization
-from net import convolutions
 from recipes import build
 from system.errors import InputError
 
@@ -35,8 +35,7 @@ class ChainerNet:
     """
 
     def __init__(self, arrays, settings, images=None):
-        channels = [n for n, _ in convolutions(
-            settings['channels'], settings['blocks'])]
+        channels = blocks.widths(settings['channels'], settings['blocks'])
         n_layers = len(channels) + settings['layers'] + 1
         weights = [arrays.get(f'l{k}/W') for k in range(1, n_layers + 1)]
         if any(W is None for W in weights):
@@ -55,8 +54,8 @@ class ChainerNet:
                 + f'unit is {settings["unit"]}, the layers are {self.sizes}')
         if channels:
             build.check_blocks(settings, images.shape)
-            height, width = (n >> settings['blocks'] for n in images.shape)
-            n_features = channels[-1] * height * width
+            n_features = channels[-1] * math.prod(
+                blocks.size_behind(settings['blocks'], images.shape))
             if weights[len(channels)].shape[1] != n_features:
                 raise InputError(
                     'the convolutions of images of {} x {} pixels give {} '

@@ -2,6 +2,7 @@
 import typing
 
 from data import description
+from layers import blocks
 from prediction import packed_file
 from prediction.packed_net import PackedMLP
 from recipes import choices
@@ -75,11 +76,11 @@ def _pack(arrays, settings, images):
         packed.images = description.parse(
             images, packed.sizes[0], packed.sizes[-1])
         return packed
-    pool_sizes = choices.pool_sizes(settings)
-    n_layers = len(pool_sizes) + settings['layers'] + 1
+    pools = blocks.pool_sizes(settings['channels'], settings['blocks'])
+    n_layers = len(pools) + settings['layers'] + 1
     if f'l{n_layers}/W' not in arrays:
         raise InputError(f'there are not the weights of {n_layers} layers')
     # Height and width are what the arrays do not tell.
     images = description.parse(images, None, len(arrays[f'l{n_layers}/W']))
     return PackedMLP.from_arrays(
-        arrays, eps, input_range, images, pool_sizes=pool_sizes)
+        arrays, eps, input_range, images, pool_sizes=pools)

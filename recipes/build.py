@@ -8,10 +8,10 @@ import chainer.functions as F
 import chainer.links as L
 
 import quantizers
-from layers import summary as table
+from layers import blocks, summary as table
 from layers.batch_normalization import BatchNormalization
 from layers.shift_batch_normalization import ShiftBatchNormalization
-from net import MnistConvNet, MnistMLP, convolutions
+from net import MnistConvNet, MnistMLP
 from optimizers.bop import Bop
 from optimizers.fused_adam import FusedAdam
 from optimizers.shift_adamax import ShiftAdaMax
@@ -79,11 +79,11 @@ def check_blocks(settings, image_shape):
 def summary(settings, n_in, n_out, image_shape):
     """Returns a table of the layers of the network; see :func:`make_net`."""
     check_blocks(settings, image_shape)
-    pairs = convolutions(settings['channels'], settings['blocks'])
-    sizes = [n_in, *(n for n, _ in pairs),
+    convolutions = settings['channels'], settings['blocks']
+    sizes = [n_in, *blocks.widths(*convolutions),
              *[settings['unit']] * settings['layers'], n_out]
     return table.table(sizes, *choices.bits(settings), image_shape,
-                       [pool_size for _, pool_size in pairs])
+                       blocks.pool_sizes(*convolutions))
 
 
 def make_classifier(settings, n_in, n_out, image_shape=None):

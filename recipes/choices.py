@@ -319,11 +319,6 @@ def why_not_binary(settings):
     return None
 
 
-def pool_sizes(settings):
-    """Returns the height and width of the pooling behind each convolution."""
-    return [1, 2] * settings['blocks'] if settings['channels'] else []
-
-
 def bits(settings):
     """Returns the bits of a weight and of an activation; 32 is a float."""
     return tuple(quantizers.parse(settings[f'{name}_quantizer']).bits or 32
