@@ -17,7 +17,8 @@ from kernels.compiled.convolution_grid import (
     copy_from_grid, copy_to_grid, make_grid, make_offsets, n_vectors)
 from kernels.compiled.convolution_intrinsics import (
     CHANNELS, MOST_VECTORS, VALUES, add_products, block_of_most,
-    block_of_one_less, block_of_two_less, n_lanes, n_sums)
+    block_of_one_less, block_of_two_less, n_sums)
+from kernels.compiled.float_vectors import n_lanes
 from kernels.compiled.jit import jit
 from kernels.compiled.parallel import divided
 from kernels.cores import n_own

@@ -8,8 +8,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.compiled.sparse_intrinsics import (
-    REGISTER, check_floats, register_of)
+from kernels.compiled.float_vectors import (
+    check_floats, cover, load_at, multiply_add, n_lanes, register_of, store_at,
+    with_widest)
 from kernels.compiled.vector_intrinsics import (
     address_of, int64, load, processor_has, splat)
 
@@ -22,50 +23,10 @@ else:
     MOST_VECTORS, VALUES = 3, 3  # 12 of 16
 
 
-def n_lanes(itemsize):
-    """Returns how many values of so many bytes a register holds."""
-    return REGISTER // 8 // itemsize
-
-
 def n_sums(itemsize):
     """Returns how many values :func:`add_products` adds to."""
     lanes = n_lanes(itemsize)
     return -(-CHANNELS * VALUES // lanes) * lanes
-
-
-def n_bytes_of(number):
-    """Returns how many bytes a number of an LLVM type has."""
-    if isinstance(number, ir.IntType):
-        return number.width // 8
-    return {ir.FloatType(): 4, ir.DoubleType(): 8}[number]
-
-
-def load_at(builder, address, vector, index):
-    """Returns the vector that begins with a value, which may be any."""
-    return builder.load(
-        builder.bitcast(builder.gep(address, [index]), vector.as_pointer()),
-        align=n_bytes_of(vector.element))
-
-
-def store_at(builder, address, index, vector):
-    """Writes a vector to where a value is, which may be any."""
-    builder.store(
-        vector, builder.bitcast(builder.gep(address, [index]),
-                                vector.type.as_pointer()),
-        align=n_bytes_of(vector.type.element))
-
-
-def _multiply_add(builder, vector):
-    bits = 8 * n_bytes_of(vector.element)
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3),
-        f'llvm.fmuladd.v{vector.count}f{bits}')
-
-    def add(variable, a, b):
-        builder.store(builder.call(function, [a, b, builder.load(variable)]),
-                      variable)
-
-    return add
 
 
 def _make_block(n_vectors):
@@ -97,11 +58,11 @@ def _make_block(n_vectors):
             zero = ir.Constant(vector, None)
             sums = [[cgutils.alloca_once_value(builder, zero)
                      for _ in range(n_vectors)] for _ in range(CHANNELS)]
-            multiply_add = _multiply_add(builder, vector)
+            add = multiply_add(builder, vector)
             with cgutils.for_range(builder, n) as loop:
                 at = builder.gep(x, [load(builder, offsets, loop.index)])
                 pixels = [load_at(builder, at, vector,
-                                   int64(v * vector.count))
+                                  int64(v * vector.count))
                           for v in range(n_vectors)]
                 first = builder.mul(loop.index, int64(CHANNELS))
                 for c in range(CHANNELS):
@@ -109,7 +70,7 @@ def _make_block(n_vectors):
                         weights, [builder.add(first, int64(c))])),
                         vector.count)
                     for v in range(n_vectors):
-                        multiply_add(sums[c][v], weight, pixels[v])
+                        add(sums[c][v], weight, pixels[v])
             for c in range(CHANNELS):
                 row = builder.gep(out, [builder.mul(out_stride, int64(c))])
                 for v in range(n_vectors):
@@ -178,7 +139,7 @@ def add_products(typingctx, gy, gy_at, gy_stride, x, x_at, offsets, first,
         zero = ir.Constant(vector, None)
         totals = [[cgutils.alloca_once_value(builder, zero)
                    for _ in range(VALUES)] for _ in range(CHANNELS)]
-        multiply_add = _multiply_add(builder, vector)
+        add = multiply_add(builder, vector)
         with cgutils.for_range(builder, n_vectors) as loop:
             at = builder.mul(loop.index, int64(vector.count))
             pixels = [load_at(builder, window, vector, at)
@@ -186,7 +147,7 @@ def add_products(typingctx, gy, gy_at, gy_stride, x, x_at, offsets, first,
             for c in range(CHANNELS):
                 upstream = load_at(builder, rows[c], vector, at)
                 for k in range(VALUES):
-                    multiply_add(totals[c][k], upstream, pixels[k])
+                    add(totals[c][k], upstream, pixels[k])
         sums = address_of(context, builder, sums_type, sums, sums_at, value)
         for i, total in enumerate(_sums_of_lanes(builder, [
                 builder.load(total) for row in totals for total in row])):
@@ -226,23 +187,13 @@ def copy_rows(typingctx, source, source_at, source_pitch, target, target_at,
                      load_at(builder, source_row, vector, int64(0)))
 
         def copy_all(count):
-            """Copies vectors, the last of which may overlap another."""
-            if not count:
-                return
             vector = ir.VectorType(value, count)
-            with builder.if_else(builder.icmp_signed(
-                    '>=', width, int64(count))) as (wide, narrow):
-                with wide, cgutils.for_range(builder, n_rows) as row:
-                    n_whole = builder.udiv(width, int64(count))
-                    with cgutils.for_range(builder, n_whole) as loop:
-                        copy(vector, row.index,
-                             builder.mul(loop.index, int64(count)))
-                    copy(vector, row.index,
-                         builder.sub(width, int64(count)))
-                with narrow:
-                    copy_all(count // 2)
+            with cgutils.for_range(builder, n_rows) as row:
+                cover(builder, width, count,
+                      lambda start: copy(vector, row.index, start))
 
-        copy_all(register_of(context, source_type).count)
+        with_widest(builder, width, register_of(context, source_type).count,
+                    copy_all)
         return context.get_dummy_value()
 
     index = types.int64

@@ -205,8 +205,8 @@ def xnor_sign(a, tiles, n_in, thresholds, falling):
     """See ``numpy_bits.xnor_sign``."""
     a, tiles = numpy.ascontiguousarray(a), numpy.ascontiguousarray(tiles)
     y = numpy.empty((len(a), len(tiles)), numpy.uint64)
-    return rows.run(_xnor_sign, a, y, len(a) * tiles.size,
-                tiles, n_in, thresholds, falling)
+    return rows.run(_xnor_sign, a, y, len(a) * tiles.size, tiles, n_in,
+                    thresholds, falling)
 
 
 def _runs(x):
@@ -220,12 +220,12 @@ def bitplane_dot(x, order, tiles, n_out):
     runs, tiles = _runs(x), numpy.ascontiguousarray(tiles)
     y = numpy.empty((len(x), n_out), numpy.int32)
     return rows.run(_bitplane_dot, runs, y, len(x) * tiles.size // 8, order,
-                tiles)
+                    tiles)
 
 
 def bitplane_sign(x, order, tiles, thresholds, falling):
     """See ``numpy_bits.bitplane_sign``."""
     runs, tiles = _runs(x), numpy.ascontiguousarray(tiles)
     y = numpy.empty((len(x), len(falling)), numpy.uint64)
-    return rows.run(_bitplane_sign, runs, y, len(x) * tiles.size // 8,
-                order, tiles, thresholds, falling)
+    return rows.run(_bitplane_sign, runs, y, len(x) * tiles.size // 8, order,
+                    tiles, thresholds, falling)

@@ -8,9 +8,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.compiled.convolution_intrinsics import (
-    CHANNELS, load_at, store_at)
-from kernels.compiled.sparse_intrinsics import check_floats, register_of
+from kernels.compiled.convolution_intrinsics import CHANNELS
+from kernels.compiled.float_vectors import (
+    check_floats, cover, load_at, register_of, store_at, with_widest)
 from kernels.compiled.vector_intrinsics import (
     LANES, address_of, count_bits, int64, load, processor_has, splat)
 
@@ -78,21 +78,10 @@ def pack_row(typingctx, x, x_at, stride, n_channels, width, halves,
                 '!=', builder.load(wrong), zeros), mask)
             merge(is_wrong, builder.icmp_unsigned('!=', differ, mask(0)))
 
-        def pack_all(count):
-            """Packs vectors, the last of which may overlap another."""
-            if not count:
-                return
-            with builder.if_else(builder.icmp_signed(
-                    '>=', width, int64(count))) as (wide, narrow):
-                with wide:
-                    n_whole = builder.udiv(width, int64(count))
-                    with cgutils.for_range(builder, n_whole) as loop:
-                        pack(count, builder.mul(loop.index, int64(count)))
-                    pack(count, builder.sub(width, int64(count)))
-                with narrow:
-                    pack_all(count // 2)
-
-        pack_all(register_of(context, x_type).count)
+        with_widest(
+            builder, width, register_of(context, x_type).count,
+            lambda count: cover(builder, width, count,
+                                lambda start: pack(count, start)))
         return builder.load(is_wrong)
 
     index = types.int64

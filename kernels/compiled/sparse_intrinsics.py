@@ -5,30 +5,14 @@ checks no bounds.
 """
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, errors
+from numba.core import cgutils
 from numba.extending import intrinsic
 
+from kernels.compiled.float_vectors import (
+    check_floats, multiply_add, register_of)
 from kernels.compiled.product_intrinsics import TILE
 from kernels.compiled.vector_intrinsics import (
-    address_of, int64, load, processor_has, splat)
-
-REGISTER = 512 if processor_has('avx512f') else 256  # bits
-
-
-def check_floats(*arrays):
-    for array in arrays:
-        if not (isinstance(array, types.Array) and array.layout == 'C'
-                and array.dtype in (types.float32, types.float64)
-                and array.dtype == arrays[0].dtype):
-            raise errors.TypingError(
-                f'contiguous arrays of one float dtype only, got {array}')
-
-
-def register_of(context, array_type):
-    """Returns the vector of an array's values that fills a register."""
-    dtype = array_type.dtype
-    return ir.VectorType(context.get_value_type(dtype),
-                         REGISTER // dtype.bitwidth)
+    address_of, int64, load, splat)
 
 
 @intrinsic
@@ -55,9 +39,7 @@ def add_rows(typingctx, rows, places, factors, first, last, sums, at):
         totals = [cgutils.alloca_once_value(builder, builder.load(
             builder.gep(sums, [int64(v)]), align=4))
             for v in range(n_vectors)]
-        multiply_add = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3),
-            f'llvm.fmuladd.v{vector.count}f{REGISTER // vector.count}')
+        add = multiply_add(builder, vector)
         with cgutils.for_range(builder, last, start=first) as entry:
             factor = splat(builder, builder.load(
                 builder.gep(factors, [entry.index])), vector.count)
@@ -66,8 +48,7 @@ def add_rows(typingctx, rows, places, factors, first, last, sums, at):
             for v, total in enumerate(totals):
                 value = builder.load(builder.gep(
                     rows, [builder.add(row, int64(v))]), align=4)
-                builder.store(builder.call(multiply_add, [
-                    factor, value, builder.load(total)]), total)
+                add(total, factor, value)
         for v, total in enumerate(totals):
             builder.store(builder.load(total),
                           builder.gep(sums, [int64(v)]), align=4)
