@@ -13,10 +13,7 @@ import numpy
 from kernels import numpy_bits
 from kernels.compiled.jit import jit
 from kernels.compiled.packed_convolution_intrinsics import (
-    PIXEL_WINDOWS_16, PIXEL_WINDOWS_32, PIXEL_WINDOWS_64, SIGN_WINDOWS_16,
-    SIGN_WINDOWS_32, SIGN_WINDOWS_64, SLACK, TILES, pixel_windows_16,
-    pixel_windows_32, pixel_windows_64, sign_windows_16, sign_windows_32,
-    sign_windows_64)
+    SLACK, TILES, reach_of_pixels, reach_of_signs)
 from kernels.compiled.rows import run
 from kernels.packed_convolution import border_classes, rows_inside
 
@@ -159,23 +156,10 @@ def _convolve_signs(a, tiles, limits, falling, n_channels, pool, row_classes,
             for j in range(out * pool, (out + 1) * pool):
                 _pack_columns(a[i], j, kh, n_channels, kw // 2, columns)
                 for t in range(n_tiles):
-                    first = t * n_words * tile
                     start = (row_classes[j] * kw * n_tiles + t) * tile
-                    if tile == 16:
-                        for x in range(0, n, SIGN_WINDOWS_16):
-                            sign_windows_16(
-                                columns, x, stride, tiles, first, n_words,
-                                limits, start, at, reach)
-                    elif tile == 32:
-                        for x in range(0, n, SIGN_WINDOWS_32):
-                            sign_windows_32(
-                                columns, x, stride, tiles, first, n_words,
-                                limits, start, at, reach)
-                    else:
-                        for x in range(0, n, SIGN_WINDOWS_64):
-                            sign_windows_64(
-                                columns, x, stride, tiles, first, n_words,
-                                limits, start, at, reach)
+                    reach_of_signs(
+                        columns, n, stride, tiles, t * n_words * tile, tile,
+                        n_words, limits, start, at, reach)
                     _or_reach(reach, pool, row[t])
             for t in range(n_tiles):
                 for x in range(y.shape[2]):
@@ -206,23 +190,10 @@ def _convolve_pixels(images, tiles, limits, falling, pool, row_classes,
             for j in range(out * pool, (out + 1) * pool):
                 image = j * padded.shape[1]
                 for t in range(n_tiles):
-                    first = t * n_taps * tile
                     start = (row_classes[j] * kw * n_tiles + t) * tile
-                    if tile == 16:
-                        for x in range(0, n, PIXEL_WINDOWS_16):
-                            pixel_windows_16(
-                                padded, image, offsets, tiles, first, limits,
-                                start, at, x, reach)
-                    elif tile == 32:
-                        for x in range(0, n, PIXEL_WINDOWS_32):
-                            pixel_windows_32(
-                                padded, image, offsets, tiles, first, limits,
-                                start, at, x, reach)
-                    else:
-                        for x in range(0, n, PIXEL_WINDOWS_64):
-                            pixel_windows_64(
-                                padded, image, offsets, tiles, first, limits,
-                                start, at, x, reach)
+                    reach_of_pixels(
+                        padded, image, n, offsets, tiles, t * n_taps * tile,
+                        tile, limits, start, at, reach)
                     _or_reach(reach, pool, row[t])
             for t in range(n_tiles):
                 for x in range(y.shape[2]):

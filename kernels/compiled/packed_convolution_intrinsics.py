@@ -51,28 +51,48 @@ def _or(builder, variable, bits, shift):
     builder.store(builder.or_(builder.load(variable), bits), variable)
 
 
-def _make_sign_windows(tile):
-    """Returns what computes some neighbouring windows of signs.
+def _for_tile(builder, tile, n, n_windows, write):
+    """Calls ``write(tile, first)`` for a row of n windows, some at a time.
+
+    Args:
+        builder (llvmlite.ir.IRBuilder): Adds to what is being compiled.
+        tile (llvmlite.ir.Value): Channels of a tile, one of ``TILES``.
+        n (llvmlite.ir.Value): Number of windows.
+        n_windows (dict): Windows that are computed at once, by tile.
+        write (callable): Takes the tile as an int, and the first window.
+
+    """
+    for size in TILES:
+        is_it = builder.icmp_signed('==', tile, int64(size))
+        with builder.if_then(is_it), cgutils.for_range_slice(
+                builder, int64(0), n, int64(n_windows[size]),
+                inc=True) as (first, _):
+            write(size, first)
+
+
+@intrinsic
+def reach_of_signs(typingctx, columns, n, stride, tiles, tile_start, tile,
+                   n_words, limits, limits_start, at, reach):
+    """Writes for a row of n windows of signs what reaches the limits.
 
     ``reach[x] = sum_u 2^u (popcount(columns_x ^ w_u) < limit_xu)`` for the
     windows x, whose n_words words start ``stride`` words behind those of the
     window before, and the channels u of a tile. ``at[x]`` is the index of a
     window's limits, counted from ``limits_start``.
     """
-    n_windows = _SIGN_WINDOWS[tile]
 
-    def sign_windows(typingctx, columns, first, stride, tiles, tile_start,
-                     n_words, limits, limits_start, at, reach):
+    def codegen(context, builder, signature, args):
+        (columns, n, stride, tiles, tile_start, tile, n_words, limits,
+         limits_start, at, reach) = args
+        kinds = signature.args
+        vector = ir.VectorType(WORD, LANES)
 
-        def codegen(context, builder, signature, args):
-            (columns, first, stride, tiles, tile_start, n_words, limits,
-             limits_start, at, reach) = args
-            kinds = signature.args
-            columns = address_of(context, builder, kinds[0], columns,
-                                 builder.mul(first, stride))
-            at = address_of(context, builder, kinds[8], at, first)
-            reach = address_of(context, builder, kinds[9], reach, first)
-            vector = ir.VectorType(WORD, LANES)
+        def write(tile, first):
+            n_windows = _SIGN_WINDOWS[tile]
+            x = address_of(context, builder, kinds[0], columns,
+                           builder.mul(first, stride))
+            places = address_of(context, builder, kinds[9], at, first)
+            out = address_of(context, builder, kinds[10], reach, first)
             results = [cgutils.alloca_once_value(builder, int64(0))
                        for _ in range(n_windows)]
             n_vectors = min(_VECTORS, tile // LANES)
@@ -82,7 +102,7 @@ def _make_sign_windows(tile):
                 sums = _sums(builder, n_windows, n_vectors, vector)
                 with cgutils.for_range(builder, n_words) as word:
                     k = word.index
-                    x_k = [splat(builder, load(builder, columns, builder.add(
+                    x_k = [splat(builder, load(builder, x, builder.add(
                         builder.mul(stride, int64(r)), k)))
                         for r in range(n_windows)]
                     place = builder.mul(k, int64(tile // LANES))
@@ -95,9 +115,9 @@ def _make_sign_windows(tile):
                                 sums[r][v])
                 for r in range(n_windows):
                     limit = address_of(
-                        context, builder, kinds[6], limits, builder.add(
+                        context, builder, kinds[7], limits, builder.add(
                             builder.add(limits_start, int64(start)),
-                            load(builder, at, int64(r))), vector)
+                            load(builder, places, int64(r))), vector)
                     for v in range(n_vectors):
                         _or(builder, results[r], _bits(
                             builder, builder.icmp_unsigned(
@@ -106,49 +126,50 @@ def _make_sign_windows(tile):
                             start + v * LANES)
             for r in range(n_windows):
                 builder.store(builder.load(results[r]),
-                              builder.gep(reach, [int64(r)]))
-            return context.get_dummy_value()
+                              builder.gep(out, [int64(r)]))
 
-        index = types.int64
-        return types.void(columns, index, index, tiles, index, index, limits,
-                          index, at, reach), codegen
+        _for_tile(builder, tile, n, _SIGN_WINDOWS, write)
+        return context.get_dummy_value()
 
-    return intrinsic(sign_windows), n_windows
+    index = types.int64
+    return types.void(columns, index, index, tiles, index, index, index,
+                      limits, index, at, reach), codegen
 
 
-def _make_pixel_windows(tile):
-    """Returns what computes some neighbouring windows of pixels.
+@intrinsic
+def reach_of_pixels(typingctx, image, image_start, n, offsets, tiles,
+                    tile_start, tile, limits, limits_start, at, reach):
+    """Writes for a row of n windows of pixels what reaches the limits.
 
     ``reach[x] = sum_u 2^u (sum_k (image[x + offsets[k]] ^ w_ku) >= limit_xu)``
     for the windows x and the channels u of a tile, in 16 bits; w is 0 for +1
-    and -1 for -1: ``p ^ -1`` is ``-p - 1``. See ``_make_sign_windows``.
+    and -1 for -1: ``p ^ -1`` is ``-p - 1``. See :func:`reach_of_signs`.
     """
-    n_windows = _PIXEL_WINDOWS[tile]
 
-    def pixel_windows(typingctx, image, image_start, offsets, tiles,
-                      tile_start, limits, limits_start, at, first, reach):
+    def codegen(context, builder, signature, args):
+        (image, image_start, n, offsets, tiles, tile_start, tile, limits,
+         limits_start, at, reach) = args
+        kinds = signature.args
+        n_taps = cgutils.unpack_tuple(builder, context.make_array(
+            kinds[3])(context, builder, offsets).shape, 1)[0]
+        offsets = address_of(context, builder, kinds[3], offsets, int64(0))
 
-        def codegen(context, builder, signature, args):
-            (image, image_start, offsets, tiles, tile_start, limits,
-             limits_start, at, first, reach) = args
-            kinds = signature.args
-            n_taps = cgutils.unpack_tuple(builder, context.make_array(
-                kinds[2])(context, builder, offsets).shape, 1)[0]
-            image = address_of(context, builder, kinds[0], image,
-                               builder.add(image_start, first), _HALF)
-            offsets = address_of(context, builder, kinds[2], offsets, int64(0))
-            at = address_of(context, builder, kinds[7], at, first)
-            reach = address_of(context, builder, kinds[9], reach, first)
+        def write(tile, first):
+            n_windows = _PIXEL_WINDOWS[tile]
+            x = address_of(context, builder, kinds[0], image,
+                           builder.add(image_start, first), _HALF)
+            places = address_of(context, builder, kinds[9], at, first)
+            out = address_of(context, builder, kinds[10], reach, first)
             lanes = min(tile, 4 * LANES)
             vector, n_vectors = ir.VectorType(_HALF, lanes), tile // lanes
-            w = address_of(context, builder, kinds[3], tiles, tile_start,
+            w = address_of(context, builder, kinds[4], tiles, tile_start,
                            vector)
             sums = _sums(builder, n_windows, n_vectors, vector)
             with cgutils.for_range(builder, n_taps) as tap:
                 k = tap.index
                 place = load(builder, offsets, k)
                 pixels = [splat(builder, builder.load(
-                    builder.gep(image, [builder.add(place, int64(r))]),
+                    builder.gep(x, [builder.add(place, int64(r))]),
                     align=2), lanes) for r in range(n_windows)]
                 for v in range(n_vectors):
                     w_kv = builder.load(builder.gep(w, [builder.add(
@@ -159,8 +180,8 @@ def _make_pixel_windows(tile):
                             builder.xor(pixels[r], w_kv)), sums[r][v])
             for r in range(n_windows):
                 limit = address_of(
-                    context, builder, kinds[5], limits, builder.add(
-                        limits_start, load(builder, at, int64(r))), vector)
+                    context, builder, kinds[7], limits, builder.add(
+                        limits_start, load(builder, places, int64(r))), vector)
                 result = cgutils.alloca_once_value(builder, int64(0))
                 for v in range(n_vectors):
                     _or(builder, result, _bits(builder, builder.icmp_signed(
@@ -168,17 +189,11 @@ def _make_pixel_windows(tile):
                             builder.gep(limit, [int64(v)]), align=2))),
                         v * lanes)
                 builder.store(builder.load(result),
-                              builder.gep(reach, [int64(r)]))
-            return context.get_dummy_value()
+                              builder.gep(out, [int64(r)]))
 
-        index = types.int64
-        return types.void(image, index, offsets, tiles, index, limits, index,
-                          at, index, reach), codegen
+        _for_tile(builder, tile, n, _PIXEL_WINDOWS, write)
+        return context.get_dummy_value()
 
-    return intrinsic(pixel_windows), n_windows
-
-
-(sign_windows_16, SIGN_WINDOWS_16), (sign_windows_32, SIGN_WINDOWS_32), (
-    sign_windows_64, SIGN_WINDOWS_64) = map(_make_sign_windows, TILES)
-(pixel_windows_16, PIXEL_WINDOWS_16), (pixel_windows_32, PIXEL_WINDOWS_32), (
-    pixel_windows_64, PIXEL_WINDOWS_64) = map(_make_pixel_windows, TILES)
+    index = types.int64
+    return types.void(image, index, index, offsets, tiles, index, index,
+                      limits, index, at, reach), codegen
