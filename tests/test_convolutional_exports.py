@@ -12,6 +12,7 @@ from prediction import model_file
 from prediction.packed_net import PackedMLP
 from system import snapshot_file
 from tests.helpers import write_random_data
+from tests.helpers.scripts import printed, refused
 
 SHAPE = 9, 14
 
@@ -40,19 +41,7 @@ SNAPSHOT = 'result/snapshot_iter_10'
 
 
 def predict(capsys, *arguments):
-    capsys.readouterr()
-    predict_mnist.main([*map(str, arguments)])
-    out, err = capsys.readouterr()
-    assert err == ''
-    return out
-
-
-def refused(capsys, *arguments):
-    capsys.readouterr()
-    with pytest.raises(SystemExit, match='2'):
-        predict_mnist.main([*map(str, arguments)])
-    line, = capsys.readouterr().err.splitlines()
-    return line
+    return printed(capsys, predict_mnist, *arguments)
 
 
 def test_a_snapshot_is_packed_and_compared_with_chainer(capsys):
@@ -83,8 +72,9 @@ def test_other_formats_are_written(capsys, name):
 
 
 def test_a_page_is_refused_in_a_line(capsys):
-    assert refused(
-        capsys, SNAPSHOT, '--data', 'data', '--export', 'net.html') == (
+    line = refused(capsys, predict_mnist, SNAPSHOT, '--data', 'data',
+                   '--export', 'net.html')
+    assert line == (
         'predict_mnist.py: error: a page takes nets without convolutions')
     assert not pathlib.Path('net.html').exists()
 

@@ -11,6 +11,7 @@ import predict_mnist
 import train_mnist
 from system import snapshot_file
 from tests.helpers import write_random_data
+from tests.helpers.scripts import printed, refused
 
 SHAPE = 9, 14
 FLAGS = ['--data', 'data', '--recipe', 'conv', '--channels', '4', '-u', '12',
@@ -30,19 +31,7 @@ def train(*flags):
 
 
 def predict(capsys, *arguments):
-    capsys.readouterr()
-    predict_mnist.main([*map(str, arguments)])
-    out, err = capsys.readouterr()
-    assert err == ''
-    return out
-
-
-def refused(capsys, program, *arguments):
-    capsys.readouterr()
-    with pytest.raises(SystemExit, match='2'):
-        program.main([*map(str, arguments)])
-    line, = capsys.readouterr().err.splitlines()
-    return line
+    return printed(capsys, predict_mnist, *arguments)
 
 
 def log_of(folder='result'):

@@ -1,4 +1,5 @@
 """What users have met by mistake: one clear line, and nothing is lost."""
+import functools
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 import predict_mnist
 import train_mnist
 from data import mnist, sets
-from tests.helpers import ROOT, write_random_data
+from tests.helpers import ROOT, scripts, write_random_data
 
 TRAIN = ['--data', 'data', '-u', '4', '-b', '10', '--noplot']
 
@@ -36,15 +37,7 @@ def _inside(tmp_path, monkeypatch):
 @pytest.fixture
 def refused(capsys):
     """Runs a program that must be refused; returns its one line."""
-    def refused(program, *arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as info:
-            program.main([str(argument) for argument in arguments])
-        err = capsys.readouterr().err
-        assert info.value.code == 2
-        assert err.count('\n') == 1
-        return err
-    return refused
+    return functools.partial(scripts.refused, capsys)
 
 
 def log():

@@ -14,6 +14,7 @@ from data import mnist, sets
 from prediction.packed_net import PackedMLP
 from tests.data.test_idx_names import LETTERS, write_set
 from tests.helpers.nets import random_arrays
+from tests.helpers.scripts import refused
 
 Image = pytest.importorskip('PIL.Image', reason='needs Pillow')
 
@@ -49,14 +50,6 @@ def trained(capsys):
     shapes('shapes')
     train_mnist.main([*PLAIN, *FLAGS])
     return capsys.readouterr().out
-
-
-def refused(capsys, program, *arguments):
-    with pytest.raises(SystemExit, match='2'):
-        program.main(list(arguments))
-    err = capsys.readouterr().err
-    assert err.count('\n') == 1
-    return err
 
 
 def log(name='validation/main/accuracy'):

@@ -10,7 +10,7 @@ import pytest
 import predict_mnist
 from data import mnist
 from recipes import choices
-from tests.helpers import ROOT
+from tests.helpers import ROOT, scripts
 
 
 def run(*args, code=0, program='predict_mnist.py'):
@@ -24,12 +24,8 @@ def run(*args, code=0, program='predict_mnist.py'):
 
 def refused(capsys, *args):
     """Returns the one line on stderr of a call that fails."""
-    with pytest.raises(SystemExit) as e:
-        main(*args)
-    assert e.value.code == 2
-    _, err = capsys.readouterr()
+    err = scripts.refused(capsys, predict_mnist, *args)
     assert err.startswith('predict_mnist.py: error: ')
-    assert err.count('\n') == 1
     return err
 
 

@@ -7,8 +7,8 @@ import pytest
 from export import c_source, canonical
 from prediction.packed_net import PackedMLP
 from tests.helpers.c_programs import (
-    CC, MAIN, STRICT, build, classify, figures, make_images, needs, size_of,
-    stack_of, write)
+    CC, MAIN, STRICT, build, classify, figures, make_images, needs,
+    pattern_flags, sanitizer_flags, size_of, stack_of, write)
 from tests.helpers.nets import make_conv_net
 
 needs_compiler = pytest.mark.skipif(CC is None, reason='needs a C compiler')
@@ -47,13 +47,10 @@ def test_images_get_the_packed_nets_class(kind, tmp_path):
     x = make_images(200, net.sizes[0])
     expected = net.predict(x)
     assert (numpy.bincount(expected) > 3).sum() >= 2
-    pattern = '-ftrivial-auto-var-init=pattern'
-    knows = subprocess.run([CC, pattern, '-xc', '-c', '-', '-o',
-                            str(tmp_path / 'none.o')], input=b'',
-                           capture_output=True).returncode
+    flags = pattern_flags(tmp_path)
     for bits in c_source.WORDS:
-        program = build(path, '-std=c99', '-O1', MAIN, *STRICT,
-                        *[pattern] * (knows == 0), word(bits))
+        program = build(path, '-std=c99', '-O1', MAIN, *STRICT, *flags,
+                        word(bits))
         numpy.testing.assert_array_equal(classify(x, program), expected)
 
 
@@ -61,17 +58,12 @@ def test_images_get_the_packed_nets_class(kind, tmp_path):
 @pytest.mark.slow
 @on_each_net
 def test_sanitizers_find_nothing(kind, tmp_path):
-    if subprocess.run([CC, '-fsanitize=address,undefined', '-xc', '-', '-o',
-                       str(tmp_path / 'none')], capture_output=True,
-                      input=b'int main(void) { return 0; }').returncode:
-        pytest.skip('needs the libraries of the sanitizers')
+    flags = sanitizer_flags(tmp_path)
     net = make_net(*kind)
     path = write(tmp_path, net)
     x = make_images(50, net.sizes[0])
     for bits in c_source.WORDS:
-        program = build(path, '-g', '-O1', MAIN, word(bits),
-                        '-fsanitize=address,undefined',
-                        '-fno-sanitize-recover=all')
+        program = build(path, MAIN, *flags, word(bits))
         numpy.testing.assert_array_equal(classify(x, program), net.predict(x))
 
 

@@ -12,7 +12,7 @@ from prediction.packed_net import PackedMLP
 from tests.helpers import ROOT
 from tests.helpers.c_programs import (
     CC, MAIN, STRICT, build, classify, initializer, make_images, make_net,
-    needs, on, write)
+    needs, on, pattern_flags, sanitizer_flags, write)
 
 needs_compiler = pytest.mark.skipif(CC is None, reason='needs a C compiler')
 on_each_word = pytest.mark.parametrize('bits', c_source.WORDS)
@@ -68,12 +68,7 @@ def test_odd_sizes_get_the_packed_nets_class(sizes, tmp_path):
     path = write(tmp_path, net)
     x = make_images(300, sizes[0])
     expected = net.predict(x)
-    # What is not written shows: it is no zero by chance.
-    pattern = '-ftrivial-auto-var-init=pattern'
-    knows = subprocess.run([CC, pattern, '-xc', '-c', '-', '-o',
-                            str(tmp_path / 'none.o')], input=b'',
-                           capture_output=True).returncode
-    flags = [pattern] * (knows == 0)
+    flags = pattern_flags(tmp_path)
     for bits in c_source.WORDS:
         for planes in 0, 1:
             program = build(path, '-O1', MAIN, *STRICT, *flags,
@@ -85,18 +80,13 @@ def test_odd_sizes_get_the_packed_nets_class(sizes, tmp_path):
 @pytest.mark.slow
 @on_each_word
 def test_sanitizers_find_nothing(bits, tmp_path):
-    if subprocess.run([CC, '-fsanitize=address,undefined', '-xc', '-', '-o',
-                       str(tmp_path / 'none')], capture_output=True,
-                      input=b'int main(void) { return 0; }').returncode:
-        pytest.skip('needs the libraries of the sanitizers')
+    flags = sanitizer_flags(tmp_path)
     for sizes in (1000, 40, 45, 10), (33, 300, 31, 40, 1, 4), (1, 1, 2):
         net = make_net(sizes)
         path = write(tmp_path, net)
         x = make_images(200, sizes[0])
         for planes in 0, 1:
-            program = build(
-                path, '-g', '-O1', MAIN, '-fsanitize=address,undefined',
-                '-fno-sanitize-recover=all', *on(bits, planes))
+            program = build(path, MAIN, *flags, *on(bits, planes))
             numpy.testing.assert_array_equal(
                 classify(x, program), net.predict(x))
 

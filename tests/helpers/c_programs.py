@@ -71,6 +71,26 @@ def build(path, *flags, compiler=CC, name='net'):
     return program
 
 
+def pattern_flags(folder):
+    """Returns flags by which what is not written is no zero by chance."""
+    flag = '-ftrivial-auto-var-init=pattern'
+    knows = subprocess.run(
+        [CC, flag, '-xc', '-c', '-', '-o', str(folder / 'none.o')], input=b'',
+        capture_output=True).returncode == 0
+    return [flag] * knows
+
+
+def sanitizer_flags(folder):
+    """Returns flags for the sanitizers; skips where these are missing."""
+    flags = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
+    if subprocess.run(
+            [CC, *flags, '-xc', '-', '-o', str(folder / 'none')],
+            input=b'int main(void) { return 0; }',
+            capture_output=True).returncode:
+        pytest.skip('needs the libraries of the sanitizers')
+    return ['-g', '-O1', *flags]
+
+
 def classify(x, *command):
     """Returns the classes that a net's own main() prints."""
     process = subprocess.run(

@@ -2,6 +2,7 @@
 import contextlib
 import io
 import os
+import platform
 import subprocess
 import sys
 from unittest import mock
@@ -22,6 +23,41 @@ def output(script, *arguments, cwd):
         env=ENVIRONMENT)
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout
+
+
+def run_on_processor_with(features, code):
+    """Runs Python code with kernels for another x86-64 processor.
+
+    Args:
+        features (str): What the processor can, in LLVM's names; '': the least.
+        code (str): The code.
+
+    """
+    if platform.machine() not in ('x86_64', 'AMD64'):
+        pytest.skip('needs an x86-64 processor')
+    subprocess.run(
+        [sys.executable, '-c', code], check=True, timeout=120, cwd=ROOT,
+        env={**os.environ, 'NUMBA_CPU_NAME': 'generic',
+             'NUMBA_CPU_FEATURES': features})
+
+
+def printed(capsys, program, *arguments):
+    """Returns what a program prints in this process, with no error."""
+    capsys.readouterr()
+    program.main([*map(str, arguments)])
+    out, err = capsys.readouterr()
+    assert err == ''
+    return out
+
+
+def refused(capsys, program, *arguments):
+    """Returns the one line on stderr of a program that refuses to run."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit:
+        program.main([*map(str, arguments)])
+    assert exit.value.code == 2
+    line, = capsys.readouterr().err.splitlines()
+    return line
 
 
 def error(main, *arguments):

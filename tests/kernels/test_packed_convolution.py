@@ -1,8 +1,3 @@
-import os
-import platform
-import subprocess
-import sys
-
 import hypothesis
 import hypothesis.strategies as st
 import numpy
@@ -10,10 +5,10 @@ import pytest
 
 import kernels
 from kernels import packed_convolution
-from tests.helpers import (
-    ROOT, needs_numba, numba_kernels, on_each_backend)
+from tests.helpers import needs_numba, numba_kernels, on_each_backend
 from tests.helpers.packed_products import often
 from tests.helpers.packed_windows import WindowCase, packed_images
+from tests.helpers.scripts import run_on_processor_with
 
 sides = st.integers(1, 14)
 ksizes = st.sampled_from([1, 3, 3, 3, 5, 7, 11])
@@ -114,20 +109,14 @@ def test_convolutions_are_exact_for_any_number_of_threads(n, monkeypatch):
 @needs_numba
 @pytest.mark.parametrize('features', ['+avx2,+popcnt', ''])
 def test_convolutions_are_exact_on_other_processors(features):
-    if platform.machine() not in ('x86_64', 'AMD64'):
-        pytest.skip('needs an x86-64 processor')
-    code = """
+    run_on_processor_with(features, """
 from kernels.compiled import vector_intrinsics
 from tests.helpers import numba_kernels
 from tests.helpers.packed_windows import WindowCase
 assert vector_intrinsics.LANES == 4
 for n_in, n_out in (5, 9), (70, 30), (16, 70):
     WindowCase(2, (9, 10), n_in, n_out, pool=2).check(numba_kernels)
-"""
-    subprocess.run(
-        [sys.executable, '-c', code], check=True, timeout=120, cwd=ROOT,
-        env={**os.environ, 'NUMBA_CPU_NAME': 'generic',
-             'NUMBA_CPU_FEATURES': features})
+""")
 
 
 @pytest.mark.parametrize('case', CASES, ids=str)
