@@ -2,13 +2,22 @@
 import pathlib
 import string
 import textwrap
+import typing
 
 from export import c_tables
 
 WORDS = 8, 16, 32, 64
 
-# Bytes of net.c beside its tables and its vectors, for any compiler.
-CODE_MAX, STACK_MAX, STACK_MAX_OF_CONVOLUTIONS = 2000, 250, 400
+
+class Overhead(typing.NamedTuple):
+    """Most bytes of net.c beside its tables and vectors, by any compiler."""
+
+    code: int
+    stack: int
+
+
+# Of nets without convolutions, and of those with them.
+LINEAR, CONVOLUTIONS = Overhead(2000, 250), Overhead(3000, 400)
 
 # What is within reach of AVR's pointers to flash, where there is more than
 # the tables, and what an array of AVR may have.
@@ -43,13 +52,13 @@ def write(net):
 
     """
     layers = c_tables.layers(net)
+    overhead = CONVOLUTIONS if net.convolutions else LINEAR
     height, width = net.images.shape
     text = string.Template(_read('template')).substitute(
         about=_comment(_about(net)), pixels=_comment(_pixels(net), '    '),
-        memory=_memory(layers), code_max=f'{CODE_MAX:,}',
+        memory=_memory(layers), code_max=f'{overhead.code:,}',
         about_first_layer='' if net.convolutions else _ABOUT_PLANES,
-        stack_max=(STACK_MAX_OF_CONVOLUTIONS if net.convolutions
-                   else STACK_MAX), width=width, height=height,
+        stack_max=overhead.stack, width=width, height=height,
         n_pixels=net.sizes[0], n_classes=net.sizes[-1], avr=_avr(layers),
         tables=_tables(layers), last=len(layers),
         n_ends=max(1, len(net.convolutions)) + 1,

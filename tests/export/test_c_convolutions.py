@@ -5,11 +5,10 @@ import numpy
 import pytest
 
 from export import c_source, canonical
-from prediction.packed_net import PackedMLP
 from tests.helpers.c_programs import (
-    CC, MAIN, STRICT, build, classify, figures, make_images, needs,
-    pattern_flags, sanitizer_flags, size_of, stack_of, write)
-from tests.helpers.nets import make_conv_net
+    CC, MAIN, STRICT, build, classify, figures, make_images,
+    make_packed_conv_net, needs, pattern_flags, sanitizer_flags, size_of,
+    stack_of, word, write)
 
 needs_compiler = pytest.mark.skipif(CC is None, reason='needs a C compiler')
 
@@ -21,28 +20,10 @@ NETS = [((28, 28), 8, 2, 1, 'unit'), ((13, 11), 5, 1, 2, 'symmetric'),
 on_each_net = pytest.mark.parametrize('kind', NETS, ids=str)
 
 
-def make_net(shape, channels, n_blocks, n_hidden, input_range):
-    """Returns a packed net whose classes change with the image."""
-    chain = make_conv_net(shape, channels, 40, 5, n_blocks=n_blocks,
-                          n_hidden=n_hidden)
-    for _, norm in chain.layers():
-        norm.avg_mean *= .2
-        norm.beta.array *= .2
-    link, norm = chain.layers()[-1]
-    norm.avg_mean[...] = 0
-    norm.gamma.array[...] = 1 + .1 * norm.gamma.array
-    norm.avg_var[...] = link.W.shape[1]
-    return PackedMLP.from_chain(chain, input_range)
-
-
-def word(bits):
-    return f'-DQUANTIZED_NET_WORD={bits}'
-
-
 @needs_compiler
 @on_each_net
 def test_images_get_the_packed_nets_class(kind, tmp_path):
-    net = make_net(*kind)
+    net = make_packed_conv_net(*kind)
     path = write(tmp_path, net)
     x = make_images(200, net.sizes[0])
     expected = net.predict(x)
@@ -50,7 +31,7 @@ def test_images_get_the_packed_nets_class(kind, tmp_path):
     flags = pattern_flags(tmp_path)
     for bits in c_source.WORDS:
         program = build(path, '-std=c99', '-O1', MAIN, *STRICT, *flags,
-                        word(bits))
+                        *word(bits))
         numpy.testing.assert_array_equal(classify(x, program), expected)
 
 
@@ -59,11 +40,11 @@ def test_images_get_the_packed_nets_class(kind, tmp_path):
 @on_each_net
 def test_sanitizers_find_nothing(kind, tmp_path):
     flags = sanitizer_flags(tmp_path)
-    net = make_net(*kind)
+    net = make_packed_conv_net(*kind)
     path = write(tmp_path, net)
     x = make_images(50, net.sizes[0])
     for bits in c_source.WORDS:
-        program = build(path, MAIN, *flags, word(bits))
+        program = build(path, MAIN, *flags, *word(bits))
         numpy.testing.assert_array_equal(classify(x, program), net.predict(x))
 
 
@@ -71,25 +52,25 @@ def test_sanitizers_find_nothing(kind, tmp_path):
 @pytest.mark.parametrize('kind', NETS[:2], ids=str)
 @pytest.mark.parametrize('optimize', ['-Os', '-O2'])
 def test_it_needs_what_it_says(kind, optimize, tmp_path):
-    path = write(tmp_path, make_net(*kind))
+    path = write(tmp_path, make_packed_conv_net(*kind))
     table = figures(path)
     assert list(table) == [
         'QUANTIZED_NET_WORD', 'flash for the tables', 'stack']
     for i, bits in enumerate(c_source.WORDS):
-        build(path, optimize, '-c', '-fstack-usage', word(bits),
+        build(path, optimize, '-c', '-fstack-usage', *word(bits),
               '-fno-asynchronous-unwind-tables', compiler='gcc', name='net.o')
         text, data, bss = size_of('size', tmp_path)
         flash = table['flash for the tables'][i]
-        assert 0 < text - flash <= c_source.CODE_MAX
+        assert 0 < text - flash <= c_source.CONVOLUTIONS.code
         assert (data, bss) == (0, 0)
         # What lies in the red zone is in no frame.
         assert -128 <= stack_of(tmp_path) - table['stack'][i] <= (
-            c_source.STACK_MAX_OF_CONVOLUTIONS)
+            c_source.CONVOLUTIONS.stack)
 
 
 @needs('gcc')
 def test_it_is_cpp_as_well(tmp_path):
-    path = write(tmp_path, make_net(*NETS[1]))
+    path = write(tmp_path, make_packed_conv_net(*NETS[1]))
     if subprocess.run(['g++', '--version'], capture_output=True).returncode:
         pytest.skip('needs g++')
     build(path, '-xc++', '-c', '-Wall', '-Wextra', '-Werror', compiler='gcc',
@@ -97,7 +78,8 @@ def test_it_is_cpp_as_well(tmp_path):
 
 
 def test_the_comment_tells_the_layers():
-    text = c_source.write(canonical.fold(make_net(*NETS[0]))).decode()
+    net = make_packed_conv_net(*NETS[0])
+    text = c_source.write(canonical.fold(net)).decode()
     assert ('784 pixels, convolutions of 8 and 8 and 16 and 16 channels, 40 '
             'hidden') in text
     assert 'PLANES' not in text

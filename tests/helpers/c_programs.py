@@ -8,7 +8,8 @@ import pytest
 
 from export import c_source, canonical
 from prediction.packed_net import PackedMLP
-from tests.helpers.nets import random_arrays, random_pixels
+from tests.helpers.nets import (
+    make_conv_net, random_arrays, random_pixels)
 
 CC = shutil.which('gcc') or shutil.which('cc') or shutil.which('clang')
 MAIN = '-DQUANTIZED_NET_MAIN'
@@ -40,6 +41,21 @@ def make_net(sizes, seed=0):
     return PackedMLP.from_arrays(arrays)
 
 
+def make_packed_conv_net(shape, channels, n_blocks, n_hidden,
+                         input_range='unit'):
+    """Returns a packed net whose classes change with the image."""
+    chain = make_conv_net(shape, channels, 40, 5, n_blocks=n_blocks,
+                          n_hidden=n_hidden)
+    for _, norm in chain.layers():
+        norm.avg_mean *= .2
+        norm.beta.array *= .2
+    link, norm = chain.layers()[-1]
+    norm.avg_mean[...] = 0
+    norm.gamma.array[...] = 1 + .1 * norm.gamma.array
+    norm.avg_var[...] = link.W.shape[1]
+    return PackedMLP.from_chain(chain, input_range)
+
+
 def make_images(n, n_in):
     x = random_pixels(n, n_in)
     x[0], x[1], x[2, ::2] = 0, 255, 255
@@ -57,8 +73,14 @@ def initializer(x):
     return str(x.tolist()).replace('[', '{').replace(']', '}')
 
 
+def word(bits):
+    """Returns the flags for words of this size."""
+    return [f'-DQUANTIZED_NET_WORD={bits}']
+
+
 def on(bits, planes):
-    return [f'-DQUANTIZED_NET_WORD={bits}', f'-DQUANTIZED_NET_PLANES={planes}']
+    """Returns those of a net without convolutions, with bit-planes or not."""
+    return [*word(bits), f'-DQUANTIZED_NET_PLANES={planes}']
 
 
 def build(path, *flags, compiler=CC, name='net'):
