@@ -12,7 +12,7 @@ import kernels
 from benchmarks import machine
 from layers import blocks
 from prediction import packed_layers
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 
 # Images that a float32 net takes at a time.
 BATCH = 1000
@@ -109,7 +109,7 @@ def folded_layers(arrays):
 
 def make_packed(arrays):
     """Returns the prediction of the net in bits."""
-    net = PackedMLP.from_arrays(
+    net = PackedNet.from_arrays(
         arrays, pool_sizes=pool_sizes(arrays), image_shape=SHAPE)
     return net.predict, kernels.description()
 

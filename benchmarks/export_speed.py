@@ -3,7 +3,7 @@
 
 Every format computes MNIST's test images, one after the other on one core;
 its classes and logits are compared with those of the packed net, whose time
-is that of PackedMLP. Times are medians of some rounds over all images. What
+is that of PackedNet. Times are medians of some rounds over all images. What
 a format needs (gcc, onnxruntime, node) may be missing: then there is no row.
 """
 import argparse
@@ -26,7 +26,7 @@ from benchmarks import machine
 from benchmarks.arguments import output_file
 from data import mnist
 from export import c_source, canonical, html_page, onnx_model, qonnx_model
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from system.command_line import ArgumentParser, integer
 from system.errors import InputError
 
@@ -47,10 +47,10 @@ def one_by_one(predict, images, rounds):
 
 
 def packed(net, images, rounds, folder):
-    """The packed file, computed by PackedMLP."""
+    """The packed file, computed by PackedNet."""
     path = os.path.join(folder, 'net.npz')
     net.save(path)
-    loaded = PackedMLP.load(path)
+    loaded = PackedNet.load(path)
     logits = loaded.logits(images)
     return (os.path.getsize(path), logits.argmax(axis=1), logits,
             one_by_one(loaded.predict, images, rounds))
@@ -136,7 +136,7 @@ def measure(net, images, rounds):
     """Returns what the formats give.
 
     Args:
-        net (PackedMLP): The net.
+        net (PackedNet): The net.
         images (numpy.ndarray): uint8 pixels of shape (N, inputs).
         rounds (int): Number of rounds.
 
@@ -181,7 +181,7 @@ def main():
     nets = []
     for path in args.models:
         try:
-            nets.append(PackedMLP.load(path))
+            nets.append(PackedNet.load(path))
         except InputError as e:
             parser.error(e)
         if nets[-1].sizes[0] != images.shape[1]:

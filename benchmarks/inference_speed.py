@@ -24,7 +24,7 @@ from benchmarks.arguments import output_file
 from benchmarks.contenders import (
     CONTENDERS, conv_shapes, layer_sizes, linear_shapes, random_arrays)
 from data import mnist
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from system import snapshot_file
 from system.command_line import ArgumentParser, integer
 from system.npz_reader import NpzReader
@@ -181,7 +181,7 @@ def parse_args():
         try:
             with NpzReader(args.snapshot) as npz:
                 args.arrays = snapshot_file.read_net(npz)
-            PackedMLP.from_arrays(args.arrays)
+            PackedNet.from_arrays(args.arrays)
         except ValueError as e:
             parser.error(e)
     return args

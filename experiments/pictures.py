@@ -7,7 +7,7 @@ from experiments import overview
 from experiments.runs import (
     LOGS, MEASURED, PAPER, error, read_json, read_log, read_published,
     read_runs)
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 
 
 def draw_all(folder):
@@ -82,7 +82,7 @@ def draw_overview(path, theme):
     seconds = read_json(MEASURED / 'train_speed.json')
     inference = read_json(MEASURED / 'inference_speed.json')['2 x 1000']
     sizes = [784, 1000, 1000, 10]
-    net = PackedMLP.from_arrays({
+    net = PackedNet.from_arrays({
         f'l{i}/W': numpy.ones((n_out, n_in), numpy.float32)
         for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:]), 1)})
     overview.draw(

@@ -111,7 +111,7 @@ def fold(net, accuracy=None):
     is one whose sign turns round, and with it the next layer's weights for it.
 
     Args:
-        net (PackedMLP): Net on the CPU.
+        net (PackedNet): Net on the CPU.
         accuracy (Accuracy or None): What it has shown, if known.
 
     Raises:

@@ -34,7 +34,7 @@ def write(net):
     Returns:
         bytes: ONNX of the input ``pixels``, uint8 (N, inputs), and the outputs
         ``class``, int64 (N,), the first where two are equal; ``logits``,
-        those of :meth:`prediction.packed_net.PackedMLP.logits` to the bit;
+        those of :meth:`prediction.packed_net.PackedNet.logits` to the bit;
         and ``probabilities``, their softmax; both float32 (N, classes).
 
     Raises:

@@ -4,7 +4,7 @@ import typing
 from data import description
 from layers import blocks
 from prediction import packed_file
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from recipes import choices
 from system import snapshot_file
 from system.errors import InputError
@@ -14,7 +14,7 @@ from system.npz_reader import NpzReader
 class Model(typing.NamedTuple):
     """What a file of a trained net holds."""
 
-    packed: object  # PackedMLP, or None where the net is not binary
+    packed: object  # PackedNet, or None where the net is not binary
     chainer: object  # ChainerNet, or None of an export or without Chainer
     is_export: bool
     images: object  # Description
@@ -34,7 +34,7 @@ def read(path, say=print):
     """
     with NpzReader(path) as npz:
         if packed_file.is_export(npz):
-            packed = PackedMLP(*packed_file.read(npz))
+            packed = PackedNet(*packed_file.read(npz))
             return Model(
                 packed, None, True, packed.images, packed.training_set)
         if not snapshot_file.holds_net(npz):
@@ -72,7 +72,7 @@ def read(path, say=print):
 def _pack(arrays, settings, images):
     eps, input_range = settings['normalization_eps'], settings['input_range']
     if not settings['channels']:
-        packed = PackedMLP.from_arrays(arrays, eps, input_range)
+        packed = PackedNet.from_arrays(arrays, eps, input_range)
         packed.images = description.parse(
             images, packed.sizes[0], packed.sizes[-1])
         return packed
@@ -82,5 +82,5 @@ def _pack(arrays, settings, images):
         raise InputError(f'there are not the weights of {n_layers} layers')
     # Height and width are what the arrays do not tell.
     images = description.parse(images, None, len(arrays[f'l{n_layers}/W']))
-    return PackedMLP.from_arrays(
+    return PackedNet.from_arrays(
         arrays, eps, input_range, images, pool_sizes=pools)

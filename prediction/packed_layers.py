@@ -113,7 +113,7 @@ class BatchNorm:
 
         Args:
             arrays (dict): See
-                :meth:`prediction.packed_net.PackedMLP.from_arrays`.
+                :meth:`prediction.packed_net.PackedNet.from_arrays`.
             i (int): Number of the layer, 1 is the first.
             n_out (int): Number of its units.
             eps (float): Chainer's ``eps``.

@@ -12,7 +12,7 @@ from system.npz_reader import NpzReader
 _IMAGES = 500
 
 
-class PackedMLP:
+class PackedNet:
     """Net of +-1 weights and activations, in bits.
 
     The net of ``net.py`` after training, with one bit for a weight and one
@@ -62,8 +62,8 @@ class PackedMLP:
     .. admonition:: Example
 
         >>> import numpy as np
-        >>> from prediction.packed_net import PackedMLP
-        >>> net = PackedMLP.from_arrays({
+        >>> from prediction.packed_net import PackedNet
+        >>> net = PackedNet.from_arrays({
         ...     'l1/W': np.array([[.1, -.2], [.3, .4]], np.float32),
         ...     'l2/W': np.array([[.5, .6], [-.7, .8]], np.float32)})
         >>> net.weights(1)
@@ -175,7 +175,7 @@ class PackedMLP:
                 arrays of this module.
 
         Returns:
-            PackedMLP: This net.
+            PackedNet: This net.
 
         """
         self._make_products(xp)
@@ -330,3 +330,7 @@ def _check_together(layers):
             n_before *= layer.out_size[0] * layer.out_size[1]
             if not n_before:
                 raise InputError(f'layer {i} leaves nothing of an image')
+
+
+# Its name before it took convolutions.
+PackedMLP = PackedNet

@@ -15,7 +15,7 @@ def layers(arrays, eps, input_range, size=None, pool_sizes=()):
 
     Args:
         arrays, eps, input_range, pool_sizes: See
-            :meth:`prediction.packed_net.PackedMLP.from_arrays`.
+            :meth:`prediction.packed_net.PackedNet.from_arrays`.
         size (tuple of int or None): Height and width of an image, if known.
 
     Returns:

@@ -9,7 +9,7 @@ import pytest
 import predict_mnist
 import train_mnist
 from prediction import model_file
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from system import snapshot_file
 from tests.helpers import write_random_data
 from tests.helpers.scripts import printed, refused
@@ -60,7 +60,7 @@ def test_an_export_is_what_the_snapshot_is(capsys):
     assert 'packed file: 126-4-4-8-8-12-3' in again
     assert (predict(capsys, 'net.npz', '--summary')
             == predict(capsys, SNAPSHOT, '--summary'))
-    assert PackedMLP.load('net.npz').images.shape == SHAPE
+    assert PackedNet.load('net.npz').images.shape == SHAPE
 
 
 @pytest.mark.parametrize('name', ['net.c', 'net.onnx', 'net.qonnx.onnx'])

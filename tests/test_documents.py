@@ -9,7 +9,7 @@ import pytest
 import predict_mnist
 import train_mnist
 from experiments import summarize
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from recipes import choices
 from tests.helpers import FOLDERS, ROOT
 
@@ -221,7 +221,7 @@ def test_the_commands_were_found():
 def small_net():
     """Returns a packed net that takes images of MNIST."""
     random = numpy.random.RandomState(0)
-    return PackedMLP.from_arrays({
+    return PackedNet.from_arrays({
         f'l{i}/W': random.randn(n_out, n_in).astype(numpy.float32)
         for i, (n_in, n_out) in enumerate(zip([784, 16, 16], [16, 16, 10]), 1)
     })

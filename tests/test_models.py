@@ -6,7 +6,7 @@ import pytest
 from data import mnist
 from export import canonical, html_page
 from prediction import model_file
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from tests.helpers import ROOT
 
 MODELS = ROOT / 'models'
@@ -31,7 +31,7 @@ def test_a_model_is_as_accurate_as_the_documents_say(name, sizes):
 
 
 def test_the_page_is_that_of_the_small_net():
-    net = PackedMLP.load(str(MODELS / 'mnist_256.npz'))
+    net = PackedNet.load(str(MODELS / 'mnist_256.npz'))
     accuracy = canonical.Accuracy(10000 - n_wrong(net), 10000, 'MNIST')
     assert (MODELS / 'mnist_256.html').read_bytes() == html_page.write(
         canonical.fold(net, accuracy))

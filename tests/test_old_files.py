@@ -8,7 +8,7 @@ import pytest
 
 import predict_mnist
 import train_mnist
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from recipes import choices
 from tests.helpers import write_random_data
 
@@ -87,6 +87,6 @@ def test_the_settings_of_old_files_are_the_recipes(data):
 
 
 def test_an_old_export_has_its_weights():
-    net = PackedMLP.load(str(OLD / 'binarized_export.npz'))
+    net = PackedNet.load(str(OLD / 'binarized_export.npz'))
     assert net.sizes == [30, 9, 9, 3]
     assert set(numpy.unique(net.weights(1))) == {-1, 1}

@@ -11,7 +11,7 @@ import pytest
 import predict_mnist
 import train_mnist
 from data import mnist, sets
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from tests.data.test_idx_names import LETTERS, write_set
 from tests.helpers.nets import random_arrays
 from tests.helpers.scripts import refused
@@ -112,7 +112,7 @@ def test_a_picture_of_the_data_set_gets_the_class_of_its_image(
     assert err == ''
     results = json.loads(out)
     assert len(results) == 40
-    net = PackedMLP.load('net.npz')
+    net = PackedNet.load('net.npz')
     image_set = sets.read('shapes', known=net.images)
     predicted = numpy.concatenate([
         net.predict(images) for images, _ in image_set.parts])
@@ -173,7 +173,7 @@ def test_flags_without_data_are_refused(capsys):
         for flag in ['--plain'], ['--test-share', '.1'], ['--transposed']:
             assert f'{flag[0]} says how --data is read' in refused(
                 capsys, program, *arguments, *flag)
-    PackedMLP.from_arrays(random_arrays((63, 5, 2))).save('net.npz')
+    PackedNet.from_arrays(random_arrays((63, 5, 2))).save('net.npz')
     for more in [], ['--image', 'x.png']:
         assert '--plain says how --data is read' in refused(
             capsys, predict_mnist, 'net.npz', '--plain', *more)
@@ -202,7 +202,7 @@ def test_letters_are_named_and_stand_upright(capsys):
         Image.fromarray(image.T).save(f'pictures/{i:02}.png')
     predict_mnist.main(['net.npz', '--image', 'pictures', '--format', 'json'])
     results = json.loads(capsys.readouterr().out)
-    net = PackedMLP.load('net.npz')
+    net = PackedNet.load('net.npz')
     expected = net.predict(images.transpose(0, 2, 1).reshape(-1, 784))
     assert [one['class'] for one in results] == expected.tolist()
     assert [one['name'] for one in results] == [

@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from benchmarks import export_speed
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from tests.helpers import scripts
 from tests.helpers.nets import random_arrays
 
@@ -16,7 +16,7 @@ SCRIPT = 'benchmarks/export_speed.py'
 @pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'),
                     reason='a process cannot be kept to one core')
 def test_each_format_that_can_be_measured_is_exact(tmp_path):
-    PackedMLP.from_arrays(random_arrays((784, 33, 20, 10))).save(
+    PackedNet.from_arrays(random_arrays((784, 33, 20, 10))).save(
         str(tmp_path / 'net.npz'))
     out = scripts.output(
         SCRIPT, 'net.npz', '--rounds', 1, '--images', 50, '--save', 'f.json',
@@ -36,7 +36,7 @@ def test_each_format_that_can_be_measured_is_exact(tmp_path):
 
 
 def test_a_format_that_is_wrong_is_seen(monkeypatch):
-    net = PackedMLP.from_arrays(random_arrays((784, 33, 10)))
+    net = PackedNet.from_arrays(random_arrays((784, 33, 10)))
     x = numpy.eye(784, dtype=numpy.uint8)[:20] * 255
     logits = net.logits(x)
     logits[3] = -logits[3]
@@ -51,5 +51,5 @@ def test_a_format_that_is_wrong_is_seen(monkeypatch):
 
 def test_wrong_arguments_are_refused(tmp_path):
     path = tmp_path / 'net.npz'
-    PackedMLP.from_arrays(random_arrays((30, 5, 3))).save(str(path))
+    PackedNet.from_arrays(random_arrays((30, 5, 3))).save(str(path))
     assert 'takes 30 pixels' in scripts.error(export_speed.main, path)

@@ -1,7 +1,7 @@
 import numpy
 import pytest
 
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from tests.helpers import scripts
 
 pytest.importorskip('PIL.Image', reason='needs Pillow')
@@ -9,7 +9,7 @@ pytest.importorskip('PIL.Image', reason='needs Pillow')
 
 def test_a_row_for_each_kind_and_its_pictures(tmp_path):
     random = numpy.random.RandomState(0)
-    PackedMLP.from_arrays({
+    PackedNet.from_arrays({
         'l1/W': random.uniform(-1, 1, (9, 784)).astype(numpy.float32),
         'l2/W': random.uniform(-1, 1, (10, 9)).astype(numpy.float32)}).save(
             str(tmp_path / 'net.npz'))

@@ -6,7 +6,7 @@ import pytest
 from data.description import DIGITS
 from experiments import browser
 from export import canonical, html_page
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from tests.helpers import scripts
 from tests.helpers.nets import random_arrays
 
@@ -15,7 +15,7 @@ Image = pytest.importorskip('PIL.Image')
 
 @pytest.mark.skipif(browser.find() is None, reason='needs Chromium')
 def test_the_picture_shows_what_is_drawn_in_both_themes(tmp_path):
-    net = PackedMLP.from_arrays(random_arrays((784, 9, 10)), images=DIGITS)
+    net = PackedNet.from_arrays(random_arrays((784, 9, 10)), images=DIGITS)
     (tmp_path / 'net.html').write_bytes(
         html_page.write(canonical.fold(net)))
     means = []

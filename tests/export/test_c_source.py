@@ -8,7 +8,7 @@ import pytest
 
 from data import description, mnist
 from export import c_source, canonical, formats
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from tests.helpers import ROOT
 from tests.helpers.c_programs import (
     CC, MAIN, STRICT, build, classify, initializer, make_images, make_net,
@@ -95,7 +95,7 @@ def test_sanitizers_find_nothing(bits, tmp_path):
 def test_equal_logits_give_the_first_class(tmp_path):
     # Pixel 0 decides. Its logits: 1 and 2 are equal and above 0 and 3, or
     # below them, which are equal as well.
-    net = PackedMLP.from_arrays({
+    net = PackedNet.from_arrays({
         'l1/W': numpy.ones((1, 1), numpy.float32),
         'bn1/avg_mean': numpy.full(1, .5, numpy.float32),
         'l2/W': numpy.array([[-1], [1], [1], [-1]], numpy.float32)})
@@ -111,7 +111,7 @@ def test_equal_logits_give_the_first_class(tmp_path):
     ([1, numpy.nextafter(numpy.float32(1), 2, dtype=numpy.float32), 1], 1),
     ([-0.0, 0.0, -0.0], 0), ([0.0, 0.0, 1e-45], 2), ([1, 1, 1], 0)])
 def test_logits_are_told_apart_as_in_float32(beta, found, tmp_path):
-    net = PackedMLP.from_arrays({
+    net = PackedNet.from_arrays({
         'l1/W': numpy.ones((4, 6), numpy.float32),
         'l2/W': numpy.ones((3, 4), numpy.float32),
         'bn2/gamma': numpy.zeros(3, numpy.float32),
@@ -265,5 +265,5 @@ def test_the_program_writes_one(tmp_path):
     assert (process.returncode, process.stderr) == (0, '')
     assert process.stdout.startswith('exported: net.c, ')
     assert formats.writer('a/NET.C') is c_source.write
-    net = PackedMLP.load(str(tmp_path / 'net.npz'))
+    net = PackedNet.load(str(tmp_path / 'net.npz'))
     assert path.read_bytes() == c_source.write(canonical.fold(net))

@@ -3,7 +3,7 @@ import pytest
 
 import kernels
 from export import canonical, formats
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from system.errors import InputError
 from tests.helpers.nets import random_arrays, random_pixels
 
@@ -19,7 +19,7 @@ def compute(net, x):
 @pytest.mark.parametrize('sizes', [
     (784, 101, 77, 10), (30, 5, 3), (1, 1, 2), (65, 64, 129, 63, 7)])
 def test_the_canonical_net_computes_what_the_packed_one_does(sizes):
-    packed = PackedMLP.from_arrays(random_arrays(sizes))
+    packed = PackedNet.from_arrays(random_arrays(sizes))
     units = [kernels.unpack_signs(layer.falling[None], layer.n_out)
              for layer in packed.hidden]
     if min(sizes) > 2:
@@ -32,7 +32,7 @@ def test_the_canonical_net_computes_what_the_packed_one_does(sizes):
 
 
 def test_a_net_without_a_hidden_layer_is_refused():
-    packed = PackedMLP.from_arrays(random_arrays((30, 3)))
+    packed = PackedNet.from_arrays(random_arrays((30, 3)))
     with pytest.raises(InputError, match='without a hidden layer'):
         canonical.fold(packed)
 
@@ -43,7 +43,7 @@ def test_logits_that_are_no_numbers_are_refused():
     arrays['bn2/avg_mean'] = numpy.full(3, -3e38, numpy.float32)
     arrays['bn2/gamma'] = numpy.zeros(3, numpy.float32)  # infinity * 0
     with pytest.raises(InputError, match='gives NaN'):
-        canonical.fold(PackedMLP.from_arrays(arrays))
+        canonical.fold(PackedNet.from_arrays(arrays))
 
 
 def test_the_ending_chooses_the_format():

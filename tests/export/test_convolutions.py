@@ -8,7 +8,7 @@ from export import canonical, html_page, onnx_model, qonnx_model
 from kernels import numpy_kernels
 from kernels.packed_convolution import border_classes
 from kernels.window import Window
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from system.errors import InputError
 from tests.export.test_onnx_model import RUNTIMES, pixels_of
 from tests.helpers.nets import make_conv_net
@@ -23,7 +23,7 @@ def packed(request):
     shape, channels, n_blocks, n_hidden, input_range = request.param
     chain = make_conv_net(shape, channels, 30, 10, n_blocks=n_blocks,
                           n_hidden=n_hidden)
-    net = PackedMLP.from_chain(chain, input_range)
+    net = PackedNet.from_chain(chain, input_range)
     assert any(layer.falling.any() for layer in net.hidden[1::2])
     assert (net.hidden[0].thresholds.ndim == 3) == (input_range != 'unit')
     return net
@@ -72,7 +72,7 @@ def test_onnx_computes_what_the_packed_net_does(packed, run):
 @RUNTIMES
 @pytest.mark.parametrize('n', [1, 2, 65])
 def test_the_number_of_images_is_free_in_onnx(run, n):
-    packed = PackedMLP.from_chain(make_conv_net((6, 7), 3, 8, 4))
+    packed = PackedNet.from_chain(make_conv_net((6, 7), 3, 8, 4))
     x = pixels_of(packed, max(n, 2))[:n]
     _, logits, _ = run(onnx_model.write(canonical.fold(packed)), x)
     numpy.testing.assert_array_equal(logits, packed.logits(x))
@@ -86,7 +86,7 @@ def test_a_last_layer_behind_a_convolution_is_exact_in_onnx(run):
             (6, 7), 3, 8, 4, n_blocks=1, n_hidden=0).namedparams():
         arrays[name[1:]] = param.array
     assert chain.pool_sizes[:2] == [1, 2]
-    packed = PackedMLP.from_arrays(
+    packed = PackedNet.from_arrays(
         arrays, pool_sizes=[1, 2], image_shape=(6, 7))
     assert packed.sizes == [42, 3, 3, 4]
     x = pixels_of(packed)
@@ -99,7 +99,7 @@ def test_a_last_layer_behind_a_convolution_is_exact_in_onnx(run):
 def test_an_onnx_file_is_valid_and_holds_bits():
     onnx = pytest.importorskip('onnx')
     chain = make_conv_net((28, 28), 64, 256, 10)
-    packed = PackedMLP.from_chain(chain)
+    packed = PackedNet.from_chain(chain)
     content = onnx_model.write(canonical.fold(packed))
     model = onnx.load_from_string(content)
     onnx.checker.check_model(model, full_check=True)
@@ -136,7 +136,7 @@ def test_qonnx_computes_what_the_packed_net_does(packed, dialect, n):
 
 
 def test_a_page_refuses_convolutions():
-    net = canonical.fold(PackedMLP.from_chain(make_conv_net((6, 7), 3, 8, 4)))
+    net = canonical.fold(PackedNet.from_chain(make_conv_net((6, 7), 3, 8, 4)))
     with pytest.raises(InputError, match=(
             'a page takes nets without convolutions')):
         html_page.write(net)

@@ -9,7 +9,7 @@ from data import mnist
 from data.description import DIGITS, Description
 from experiments import browser
 from export import canonical, html_page
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from tests.helpers.nets import random_arrays
 
 CHROMIUM = browser.find()
@@ -42,7 +42,7 @@ def trained(images=4000, units=1000):
     fit = numpy.linalg.solve(a.T @ a + .3 * images * numpy.eye(units),
                              a.T @ (numpy.eye(10)[labels] - .1))
     sums = a @ numpy.where(fit >= 0, 1, -1)
-    return PackedMLP.from_arrays({
+    return PackedNet.from_arrays({
         'l1/W': W, 'bn1/avg_mean': s.mean(axis=0),
         **{name: array.astype('f4') for name, array in {
             'l2/W': fit.T, 'bn2/avg_mean': sums.mean(axis=0),
@@ -74,7 +74,7 @@ def write(folder, net):
 
 
 def make(folder, sizes=(784, 60, 50, 10), images=DIGITS):
-    net = PackedMLP.from_arrays(random_arrays(sizes), images=images)
+    net = PackedNet.from_arrays(random_arrays(sizes), images=images)
     return net, write(folder, net)
 
 

@@ -15,7 +15,7 @@ from data import mnist
 from data.components import label
 from data.description import DIGITS, Description
 from export import canonical, formats, html_page
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from tests.helpers import ROOT
 from tests.helpers.nets import random_arrays, random_pixels
 from tests.helpers.scripts import ENVIRONMENT
@@ -35,7 +35,7 @@ def make_net(sizes, images=None, seed=0):
         arrays[f'bn{i}/gamma'][::7] = 0
         arrays[f'bn{i}/beta'][::14] = -1
         arrays[f'bn{i}/beta'][7::14] = 1
-    return PackedMLP.from_arrays(arrays, images=images)
+    return PackedNet.from_arrays(arrays, images=images)
 
 
 def centred(sizes, x):
@@ -49,7 +49,7 @@ def centred(sizes, x):
         arrays[f'bn{i}/gamma'][::7] = i == len(sizes) - 1
         a = numpy.where((s - s.mean(axis=0)) * arrays[f'bn{i}/gamma']
                         + arrays[f'bn{i}/beta'] >= 0, 1, -1)
-    return PackedMLP.from_arrays(arrays)
+    return PackedNet.from_arrays(arrays)
 
 
 def in_node(folder, page, task, data, dtype):
@@ -110,7 +110,7 @@ def test_of_two_equal_logits_the_first_is_the_class(tmp_path):
     for name in arrays:
         if name.startswith(('l2/', 'bn2/')):
             arrays[name][3:] = arrays[name][:3]
-    net = PackedMLP.from_arrays(arrays)
+    net = PackedNet.from_arrays(arrays)
     x = random_pixels(50, 9)
     assert (net.logits(x)[:, :3] == net.logits(x)[:, 3:]).all()
     check_predictions(tmp_path, net, x)

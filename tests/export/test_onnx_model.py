@@ -7,7 +7,7 @@ import pytest
 import predict_mnist
 from data import mnist
 from export import canonical, formats, onnx_model
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from system.errors import InputError
 from tests.helpers.nets import random_arrays, random_pixels
 
@@ -23,7 +23,7 @@ SIZES = [(784, 101, 77, 10), (784, 1000, 1000, 10), (30, 5, 3), (1, 1, 2),
 @pytest.fixture(params=SIZES, ids=lambda sizes: '-'.join(map(str, sizes)))
 def packed(request):
     """A net with falling units."""
-    net = PackedMLP.from_arrays(random_arrays(request.param))
+    net = PackedNet.from_arrays(random_arrays(request.param))
     assert min(net.sizes) < 3 or all(
         layer.falling.any() for layer in net.hidden)
     return net
@@ -70,7 +70,7 @@ def test_onnx_computes_what_the_packed_net_does(packed, run):
 @RUNTIMES
 @pytest.mark.parametrize('n', [1, 2, 129])
 def test_the_number_of_images_is_free(run, n):
-    packed = PackedMLP.from_arrays(random_arrays((30, 5, 3)))
+    packed = PackedNet.from_arrays(random_arrays((30, 5, 3)))
     x = random_pixels(n, 30)
     classes, logits, _ = run(onnx_model.write(canonical.fold(packed)), x)
     numpy.testing.assert_array_equal(classes, packed.predict(x))
@@ -84,7 +84,7 @@ def test_of_equal_classes_the_first_is_taken(run):
     arrays['bn2/gamma'][:] = 0
     arrays['bn2/beta'][:] = 0
     arrays['bn2/beta'][[3, 11, 19]] = 1
-    packed = PackedMLP.from_arrays(arrays)
+    packed = PackedNet.from_arrays(arrays)
     x = random_pixels(40, 30)
     classes, _, _ = run(onnx_model.write(canonical.fold(packed)), x)
     assert (classes == 3).all()
@@ -98,7 +98,7 @@ def test_constant_units_stay_constant(run):
         arrays[f'bn{i}/beta'][:4] = [1, -1, 0, -1]
         # Beyond any sum that there is.
         arrays[f'bn{i}/beta'][4:6] = [1e6, -1e6]
-    packed = PackedMLP.from_arrays(arrays)
+    packed = PackedNet.from_arrays(arrays)
     x = pixels_of(packed)
     _, logits, _ = run(onnx_model.write(canonical.fold(packed)), x)
     numpy.testing.assert_array_equal(logits, packed.logits(x))
@@ -106,7 +106,7 @@ def test_constant_units_stay_constant(run):
 
 def test_the_weights_are_bits_in_the_file():
     sizes = 784, 256, 256, 10
-    net = canonical.fold(PackedMLP.from_arrays(random_arrays(sizes)))
+    net = canonical.fold(PackedNet.from_arrays(random_arrays(sizes)))
     n_bits = sum(a * b for a, b in zip(sizes, sizes[1:]))
     # A table of 256 bytes' bits is 2 kB, names and nodes are 1 to 2 kB.
     assert n_bits / 8 < len(onnx_model.write(net)) < n_bits / 8 + 7000
@@ -137,7 +137,7 @@ def test_the_same_net_gives_the_same_bytes(packed):
 
 def test_the_metadata_say_what_the_net_is():
     accuracy = canonical.Accuracy(97, 100, 'Kleider \udcff "1"')
-    packed = PackedMLP.from_arrays(random_arrays((6, 5, 3)))
+    packed = PackedNet.from_arrays(random_arrays((6, 5, 3)))
     packed.images = packed.images._replace(
         shape=(2, 3), classes=('Zoë', 'b "c"', '数'))
     for known in None, accuracy:
@@ -158,7 +158,7 @@ def test_the_metadata_say_what_the_net_is():
 @pytest.fixture
 def model_file(tmp_path):
     """A packed net that was trained on MNIST, as far as its file says."""
-    net = PackedMLP.from_arrays(random_arrays((784, 33, 10)),
+    net = PackedNet.from_arrays(random_arrays((784, 33, 10)),
                                 training_set=mnist.CHECKSUM)
     net.save(tmp_path / 'net.npz')
     return tmp_path / 'net.npz'
@@ -173,7 +173,7 @@ def test_the_program_writes_it_with_the_accuracy(
     assert f'exported: {path}, {len(content):,} bytes' in out
     x, labels = mnist.read('test.npz')
     classes, logits, _ = run_onnxruntime(content, x)
-    net = PackedMLP.load(model_file)
+    net = PackedNet.load(model_file)
     numpy.testing.assert_array_equal(logits, net.logits(x))
     numpy.testing.assert_array_equal(classes, net.predict(x))
     accuracy, = (json.loads(p.value) for p in onnx.load_from_string(

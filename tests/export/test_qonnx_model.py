@@ -5,7 +5,7 @@ import pytest
 
 from export import canonical, formats, qonnx_model
 from export.canonical import Canonical, Hidden
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from system.errors import InputError
 from tests.helpers.nets import random_arrays, random_pixels
 
@@ -37,7 +37,7 @@ def qonnx():
 @functools.cache
 def make(sizes):
     """Returns a net with falling units."""
-    net = PackedMLP.from_arrays(random_arrays(sizes))
+    net = PackedNet.from_arrays(random_arrays(sizes))
     assert min(sizes) < 3 or all(layer.falling.any() for layer in net.hidden)
     return net
 
@@ -92,7 +92,7 @@ def test_of_the_classes_qonnx_takes_the_same_one(qonnx, dialect):
             'avg_var', 1):
         arrays[f'bn2/{name}'][:] = value
     arrays['l2/b'][:] = 0
-    net = PackedMLP.from_arrays(arrays)
+    net = PackedNet.from_arrays(arrays)
     x = pixels_of(net)
     largest = numpy.sort(net.logits(x))[:, -2:]
     assert (largest[:, 0] == largest[:, 1]).any()
@@ -204,7 +204,7 @@ def test_nets_beyond_the_format_are_refused(sizes, match):
 
 def test_the_most_pixels_are_exact(qonnx):
     random = numpy.random.RandomState(0)
-    net = PackedMLP.from_arrays({
+    net = PackedNet.from_arrays({
         'l1/W': random.uniform(.5, 1, (3, 65793)).astype(numpy.float32),
         'bn1/avg_mean': numpy.array(
             [65792.997, 65793, 65793.003], numpy.float32),

@@ -7,7 +7,7 @@ import numpy
 import pytest
 
 from export import c_source, canonical
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from tests.helpers.nets import (
     make_conv_net, random_arrays, random_pixels)
 
@@ -38,7 +38,7 @@ def make_net(sizes, seed=0):
     arrays[f'bn{last}/avg_var'][:] = sizes[-2]
     arrays[f'bn{last}/gamma'] *= numpy.float32(.1)
     arrays[f'bn{last}/gamma'] += 1
-    return PackedMLP.from_arrays(arrays)
+    return PackedNet.from_arrays(arrays)
 
 
 def make_packed_conv_net(shape, channels, n_blocks, n_hidden,
@@ -53,7 +53,7 @@ def make_packed_conv_net(shape, channels, n_blocks, n_hidden,
     norm.avg_mean[...] = 0
     norm.gamma.array[...] = 1 + .1 * norm.gamma.array
     norm.avg_var[...] = link.W.shape[1]
-    return PackedMLP.from_chain(chain, input_range)
+    return PackedNet.from_chain(chain, input_range)
 
 
 def make_images(n, n_in):

@@ -91,7 +91,7 @@ def test_the_pools_of_multiprocessing_may_predict():
     assert run('''
 import multiprocessing
 from data import sets
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from tests.helpers.packed_products import Case
 
 def check(_):
@@ -100,7 +100,7 @@ def check(_):
     divide()
 
 if __name__ == '__main__':
-    net = PackedMLP.load('models/mnist.npz')
+    net = PackedNet.load('models/mnist.npz')
     images = sets.read().parts[1][0][:5000]
     classes = net.predict(images)
     divide()

@@ -14,7 +14,7 @@ from layers.quantized_convolution_2d import QuantizedConvolution2D
 from layers.shift_batch_normalization import ShiftBatchNormalization
 from net import MnistConvNet
 from optimizers.fused_adam import FusedAdam
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from prediction.packing import Collector
 from system.errors import InputError
 from tests.helpers.nets import evaluate, make_conv_net, random_pixels
@@ -59,7 +59,7 @@ def normalize(norm, s):
 
 def check_layers(net, x, input_range='unit'):
     """Compares what each layer decides, for the same activations."""
-    packed = PackedMLP.from_chain(net, input_range)
+    packed = PackedNet.from_chain(net, input_range)
     activations = packed.activations(x)
     before = None
     for words, pool, (link, norm) in zip(
@@ -123,7 +123,7 @@ def test_predictions_are_those_of_chainer(input_range, kernel_path):
     if input_range == 'symmetric':
         pixels = 2 * pixels - 1
     expected = evaluate(net, pixels)
-    packed = PackedMLP.from_chain(net, input_range)
+    packed = PackedNet.from_chain(net, input_range)
     assert (packed.predict(x) == expected.argmax(axis=1)).mean() > .95
     assert (packed.logits(x) == expected).all(axis=1).mean() > .8
 
@@ -174,7 +174,7 @@ def test_any_odd_window_and_pooling_are_packed(kernel_path):
 
 def test_many_images_give_what_each_of_them_gives(kernel_path, monkeypatch):
     monkeypatch.setattr('prediction.packed_net._IMAGES', 7)
-    net = PackedMLP.from_chain(make_conv_net((6, 7), 5, 20, 4))
+    net = PackedNet.from_chain(make_conv_net((6, 7), 5, 20, 4))
     x = random_pixels(20, 42)
     logits = net.logits(x)
     assert logits.shape == (20, 4)
@@ -187,7 +187,7 @@ def test_many_images_give_what_each_of_them_gives(kernel_path, monkeypatch):
 
 def test_what_a_net_says_of_itself():
     chain = make_conv_net((13, 11), 5, 30, 10, n_blocks=1)
-    net = PackedMLP.from_chain(chain)
+    net = PackedNet.from_chain(chain)
     assert net.sizes == [143, 5, 5, 30, 10]
     assert (net.image_shape, net.pool_sizes) == ((13, 11), [1, 2])
     assert net.images == description.numbered((13, 11), 10)
@@ -199,7 +199,7 @@ def test_what_a_net_says_of_itself():
 
 
 def test_pixels_that_do_not_fit_are_refused():
-    net = PackedMLP.from_chain(make_conv_net((4, 5), 2, 5, 3, n_blocks=1))
+    net = PackedNet.from_chain(make_conv_net((4, 5), 2, 5, 3, n_blocks=1))
     with pytest.raises(ValueError, match=r'shape \(N, 20\), got \(1, 4, 5\)'):
         net.predict(numpy.zeros((1, 4, 5), numpy.uint8))
     with pytest.raises(TypeError, match='must be uint8'):
@@ -233,7 +233,7 @@ def changed(pool_sizes=(1, 2, 1, 1), image_shape=(4, 5), **changes):
 def test_parameters_that_do_not_fit_are_refused(given, match):
     arrays, pool_sizes, image_shape = given
     with pytest.raises(InputError, match=match):
-        PackedMLP.from_arrays(arrays, pool_sizes=pool_sizes,
+        PackedNet.from_arrays(arrays, pool_sizes=pool_sizes,
                               image_shape=image_shape)
 
 
@@ -243,19 +243,19 @@ def test_a_convolution_behind_a_linear_layer_is_refused():
               'l2/W': numpy.ones((1, 1, 3, 3), 'f'),
               'l3/W': numpy.ones((2, 20), 'f')}
     with pytest.raises(InputError, match='l2/W is a convolution behind'):
-        PackedMLP.from_arrays(arrays, image_shape=(4, 5))
+        PackedNet.from_arrays(arrays, image_shape=(4, 5))
 
 
 def test_too_many_channels_are_refused():
     with pytest.raises(InputError, match='l1/W has 16385 windows of 1 x 1'):
-        PackedMLP.from_arrays({
+        PackedNet.from_arrays({
             'l1/W': numpy.ones((16385, 1, 1, 1), 'f'),
             'l2/W': numpy.ones((2, 16385), 'f')}, image_shape=(1, 1))
 
 
 def test_a_convolution_as_the_last_layer_is_refused():
     with pytest.raises(InputError, match='l1/W, the last one, is a conv'):
-        PackedMLP.from_arrays({'l1/W': numpy.ones((2, 1, 3, 3), 'f')},
+        PackedNet.from_arrays({'l1/W': numpy.ones((2, 1, 3, 3), 'f')},
                               image_shape=(4, 5))
 
 
@@ -268,7 +268,7 @@ def test_other_convolutions_are_refused_with_the_reason(change):
     with net.init_scope():
         net.l2 = QuantizedConvolution2D(2, 2, 3, **{'pad': 1, **change})
     with pytest.raises(InputError, match='packed: the convolution of layer 2'):
-        PackedMLP.from_chain(net)
+        PackedNet.from_chain(net)
 
 
 # Files
@@ -277,7 +277,7 @@ def test_other_convolutions_are_refused_with_the_reason(change):
 @pytest.fixture
 def export(tmp_path):
     path = tmp_path / 'packed.npz'
-    PackedMLP.from_chain(make_conv_net((7, 6), 5, 30, 4)).save(path)
+    PackedNet.from_chain(make_conv_net((7, 6), 5, 30, 4)).save(path)
     return path
 
 
@@ -295,10 +295,10 @@ def rewrite(path, **changes):
 def test_a_file_gives_the_same_net(
         tmp_path, shape, channels, n_blocks, input_range):
     chain = make_conv_net(shape, channels, 30, 4, n_blocks=n_blocks)
-    net = PackedMLP.from_chain(chain, input_range)
+    net = PackedNet.from_chain(chain, input_range)
     path = tmp_path / 'net.npz'
     net.save(path)
-    loaded = PackedMLP.load(path)
+    loaded = PackedNet.load(path)
     for name in 'sizes', 'images', 'image_shape', 'pool_sizes', 'nbytes':
         assert getattr(loaded, name) == getattr(net, name)
     x = random_pixels(20, shape[0] * shape[1])
@@ -356,12 +356,12 @@ W4 = numpy.zeros((10, 2), numpy.uint64)
 def test_a_tampered_file_is_refused(export, changes, match):
     rewrite(export, **changes)
     with pytest.raises(InputError, match=match):
-        PackedMLP.load(export)
+        PackedNet.load(export)
 
 
 def test_a_file_of_huge_images_takes_no_memory(tmp_path, kernel_path):
     path = tmp_path / 'net.npz'
-    PackedMLP.from_chain(
+    PackedNet.from_chain(
         make_conv_net((6, 6), 5, 30, 4, n_blocks=1), 'symmetric').save(path)
     rewrite(path, sizes=numpy.array([2048 * 2048, 5, 5, 30, 4]),
             images=numpy.frombuffer(
@@ -369,7 +369,7 @@ def test_a_file_of_huge_images_takes_no_memory(tmp_path, kernel_path):
                 b'"preparation": "plain"}', 'u1'),
             convolutions=windows([3, 3, 1], [3, 3, 682]))
     tracemalloc.start()
-    net = PackedMLP.load(path)
+    net = PackedNet.load(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert net.sizes[0] == 1 << 22
@@ -381,14 +381,14 @@ def test_any_truncated_file_is_refused(export, tmp_path):
     for length in range(0, len(data), 211):
         (tmp_path / 'truncated').write_bytes(data[:length])
         with pytest.raises(ValueError, match='truncated'):
-            PackedMLP.load(tmp_path / 'truncated')
+            PackedNet.load(tmp_path / 'truncated')
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize('input_range', ['unit', 'symmetric'])
 def test_a_gpu_gives_the_same(input_range):
     import cupy
-    net = PackedMLP.from_chain(make_conv_net((28, 28), 16, 50, 10),
+    net = PackedNet.from_chain(make_conv_net((28, 28), 16, 50, 10),
                                input_range)
     x = random_pixels(50, 784)
     expected, activations = net.logits(x), net.activations(x)

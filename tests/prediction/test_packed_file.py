@@ -11,7 +11,7 @@ import hypothesis.strategies as st
 import numpy
 import pytest
 
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from system.npz_reader import NpzReader
 from tests.helpers import ROOT
 from tests.helpers.nets import (
@@ -21,7 +21,7 @@ from tests.helpers.nets import (
 @pytest.fixture
 def export(tmp_path):
     path = tmp_path / 'packed.npz'
-    PackedMLP.from_arrays(random_arrays((70, 65, 3))).save(path)
+    PackedNet.from_arrays(random_arrays((70, 65, 3))).save(path)
     return path
 
 
@@ -40,9 +40,9 @@ def rewrite(path, **changes):
                   st.integers(0, 1 << 30))
 def test_a_file_gives_the_same_net(tmp_path_factory, sizes, seed):
     path = tmp_path_factory.getbasetemp() / 'round-trip.npz'
-    net = PackedMLP.from_arrays(random_arrays(sizes, seed))
+    net = PackedNet.from_arrays(random_arrays(sizes, seed))
     net.save(path)
-    loaded = PackedMLP.load(path)
+    loaded = PackedNet.load(path)
     assert loaded.sizes == net.sizes
     assert loaded.images == net.images
     x = random_pixels(10, sizes[0])
@@ -59,9 +59,9 @@ def test_a_file_holds_its_version_and_no_objects(export):
 
 def test_a_file_is_replaced_and_nothing_else_is_left(export):
     before = os.listdir(export.parent)
-    PackedMLP.from_arrays(random_arrays((4, 3))).save(export)
+    PackedNet.from_arrays(random_arrays((4, 3))).save(export)
     assert os.listdir(export.parent) == before
-    assert PackedMLP.load(export).sizes == [4, 3]
+    assert PackedNet.load(export).sizes == [4, 3]
 
 
 def test_the_reader_in_the_documents_gives_the_same_logits(
@@ -72,10 +72,10 @@ def test_the_reader_in_the_documents_gives_the_same_logits(
                        re.DOTALL | re.MULTILINE)
     convolutional = make_conv_net((7, 9), 5, 30, 4)
     for net in (
-            PackedMLP.from_arrays(random_arrays((70, 65, 33, 3))),
-            PackedMLP.from_arrays(random_arrays((5, 2, 64, 128, 4))),
-            PackedMLP.from_chain(convolutional),
-            PackedMLP.from_chain(convolutional, 'symmetric')):
+            PackedNet.from_arrays(random_arrays((70, 65, 33, 3))),
+            PackedNet.from_arrays(random_arrays((5, 2, 64, 128, 4))),
+            PackedNet.from_chain(convolutional),
+            PackedNet.from_chain(convolutional, 'symmetric')):
         net.save('mnist.npz')
         reader = {}
         exec(code, reader)
@@ -124,16 +124,16 @@ def words(n, k, fill=0):
 def test_a_tampered_file_is_refused(export, changes, match):
     rewrite(export, **changes)
     with pytest.raises(ValueError, match=match):
-        PackedMLP.load(export)
+        PackedNet.load(export)
 
 
 def test_other_byte_orders_and_memory_layouts_are_read(export):
-    net = PackedMLP.load(export)
+    net = PackedNet.load(export)
     rewrite(export, l1_W=numpy.asfortranarray(net.hidden[0].words),
             l1_threshold=net.hidden[0].thresholds.astype('>i4'))
     x = random_pixels(10, 70)
     numpy.testing.assert_array_equal(
-        PackedMLP.load(export).logits(x), net.logits(x))
+        PackedNet.load(export).logits(x), net.logits(x))
 
 
 class Attack:
@@ -152,7 +152,7 @@ def test_objects_in_a_file_run_no_code(export, tmp_path):
         export.write_bytes(data)
         rewrite(export, **{name: array})
         with pytest.raises(ValueError, match='dtype object, expected'):
-            PackedMLP.load(export)
+            PackedNet.load(export)
     assert not victim.exists()
 
 
@@ -163,11 +163,11 @@ def test_any_truncated_file_is_refused(export, tmp_path):
                    len(data) - 1]:
         path.write_bytes(data[:length])
         with pytest.raises(ValueError, match='truncated'):
-            PackedMLP.load(path)
+            PackedNet.load(path)
 
 
 def test_a_file_with_a_changed_byte_is_refused_or_the_same(export, tmp_path):
-    net = PackedMLP.load(export)
+    net = PackedNet.load(export)
     x = random_pixels(5, 70)
     data = export.read_bytes()
     random = numpy.random.RandomState(0)
@@ -178,7 +178,7 @@ def test_a_file_with_a_changed_byte_is_refused_or_the_same(export, tmp_path):
         bad[position] ^= 1 << random.randint(8)
         path.write_bytes(bad)
         try:
-            loaded = PackedMLP.load(path)
+            loaded = PackedNet.load(path)
         except ValueError:
             refused += 1
         else:  # A byte that says nothing, such as a date.
@@ -192,7 +192,7 @@ def test_any_bytes_are_refused(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / 'bytes'
     path.write_bytes(b'PK\x03\x04' + data)
     with pytest.raises(ValueError, match=r'is no \.npz file, or damaged'):
-        PackedMLP.load(path)
+        PackedNet.load(path)
 
 
 def npy(shape, descr='<u8', data=b''):
@@ -226,7 +226,7 @@ def replace_member(path, name, data, compression=zipfile.ZIP_STORED):
 def test_headers_that_lie_are_refused(export, data, match):
     replace_member(export, 'l1/W.npy', data)
     with pytest.raises(ValueError, match=match):
-        PackedMLP.load(export)
+        PackedNet.load(export)
 
 
 def test_a_bomb_is_refused_before_it_goes_off(export):
@@ -237,7 +237,7 @@ def test_a_bomb_is_refused_before_it_goes_off(export):
     del data
     tracemalloc.start()
     with pytest.raises(ValueError, match='more than the file\'s'):
-        PackedMLP.load(export)
+        PackedNet.load(export)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1 << 22
@@ -259,7 +259,7 @@ def test_members_that_claim_the_same_bytes_are_counted(export):
 def test_what_is_no_file_is_refused(tmp_path, name):
     (tmp_path / 'folder').mkdir()
     with pytest.raises(ValueError, match='cannot read'):
-        PackedMLP.load(tmp_path / name)
+        PackedNet.load(tmp_path / name)
 
 
 def test_it_needs_neither_chainer_nor_numba(export):
@@ -267,8 +267,8 @@ def test_it_needs_neither_chainer_nor_numba(export):
 import sys
 sys.modules.update(chainer=None, numba=None, matplotlib=None, PIL=None)
 import numpy
-from prediction.packed_net import PackedMLP
-net = PackedMLP.load(sys.argv[1])
+from prediction.packed_net import PackedNet
+net = PackedNet.load(sys.argv[1])
 print(net.predict(numpy.zeros((2, 70), numpy.uint8)).shape)
 '''
     result = subprocess.run(

@@ -13,7 +13,7 @@ import kernels
 import quantizers
 from layers.batch_normalization import BatchNormalization
 from net import MnistMLP
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedMLP, PackedNet
 from system.errors import InputError
 from tests.helpers.nets import (
     evaluate, make_chain, random_arrays, random_pixels)
@@ -23,7 +23,7 @@ from tests.helpers.nets import (
     (784, 100, 100, 10), (64, 64, 64, 2), (5, 1, 1, 3), (30, 129, 129, 7)])
 def test_hidden_layers_decide_as_chainer_does(sizes, kernel_path):
     arrays = random_arrays(sizes)
-    chain, net = make_chain(arrays), PackedMLP.from_arrays(arrays)
+    chain, net = make_chain(arrays), PackedNet.from_arrays(arrays)
     x = random_pixels(200, sizes[0])
     first, second = net.activations(x)
     h = kernels.unpack_signs(first, sizes[1]).astype(numpy.float32)
@@ -37,7 +37,7 @@ def test_hidden_layers_decide_as_chainer_does(sizes, kernel_path):
 
 def test_the_first_layer_is_exact_where_chainer_rounds(kernel_path):
     arrays = random_arrays((784, 50, 50, 10))
-    net = PackedMLP.from_arrays(arrays)
+    net = PackedNet.from_arrays(arrays)
     x = random_pixels(500, 784)
     s = x.astype(int) @ numpy.where(arrays['l1/W'] >= 0, 1, -1).T
     y = evaluate(make_chain(arrays).bn1, (
@@ -49,7 +49,7 @@ def test_the_first_layer_is_exact_where_chainer_rounds(kernel_path):
 def test_predictions_are_those_of_chainer(kernel_path):
     arrays = random_arrays((784, 100, 100, 10))
     x = random_pixels(300, 784)
-    net = PackedMLP.from_arrays(arrays)
+    net = PackedNet.from_arrays(arrays)
     expected = evaluate(make_chain(arrays), x.astype(numpy.float32)
                         * numpy.float32(1 / 255))
     # The first layer may round to the other side of a threshold.
@@ -65,7 +65,7 @@ def test_predictions_are_those_of_chainer(kernel_path):
 def test_any_number_of_layers_is_packed(n_hidden, kernel_path):
     arrays = random_arrays([49] + [30] * n_hidden + [4])
     x = random_pixels(50, 49)
-    net = PackedMLP.from_arrays(arrays)
+    net = PackedNet.from_arrays(arrays)
     assert net.sizes == [49] + [30] * n_hidden + [4]
     expected = evaluate(make_chain(arrays, n_hidden),
                         x.astype(numpy.float32) * numpy.float32(1 / 255))
@@ -80,12 +80,12 @@ def test_a_single_layer_goes_from_pixels_to_classes(kernel_path):
         make_chain(arrays, 0).bn1,
         (s / 255).astype(numpy.float32) + arrays['l1/b'])
     numpy.testing.assert_array_equal(
-        PackedMLP.from_arrays(arrays).logits(x), expected)
+        PackedNet.from_arrays(arrays).logits(x), expected)
 
 
 @pytest.mark.parametrize('n', [0, 1])
 def test_one_image_and_none(n, kernel_path):
-    net = PackedMLP.from_arrays(random_arrays((16, 20, 20, 3)))
+    net = PackedNet.from_arrays(random_arrays((16, 20, 20, 3)))
     assert net.predict(random_pixels(n, 16)).shape == (n,)
     assert net.probabilities(random_pixels(n, 16)).shape == (n, 3)
 
@@ -101,8 +101,8 @@ def test_missing_vectors_are_those_of_new_links():
             full[name] = numpy.full(n, fill, numpy.float32)
     x = random_pixels(20, 16)
     numpy.testing.assert_array_equal(
-        PackedMLP.from_arrays(weights).logits(x),
-        PackedMLP.from_arrays(full).logits(x))
+        PackedNet.from_arrays(weights).logits(x),
+        PackedNet.from_arrays(full).logits(x))
 
 
 def test_a_chain_is_packed_with_its_eps():
@@ -111,23 +111,23 @@ def test_a_chain_is_packed_with_its_eps():
     chain.bn1.eps, chain.bn2.eps, chain.bn3.eps = 1., 2., 3.
     x = random_pixels(50, 16)
     numpy.testing.assert_array_equal(
-        PackedMLP.from_chain(chain).logits(x),
-        PackedMLP.from_arrays(arrays, [1., 2., 3.]).logits(x))
-    assert (PackedMLP.from_chain(chain).logits(x)
-            != PackedMLP.from_arrays(arrays).logits(x)).any()
+        PackedNet.from_chain(chain).logits(x),
+        PackedNet.from_arrays(arrays, [1., 2., 3.]).logits(x))
+    assert (PackedNet.from_chain(chain).logits(x)
+            != PackedNet.from_arrays(arrays).logits(x)).any()
 
 
 def test_weights_are_strictly_plus_and_minus_one():
     arrays = random_arrays((70, 20, 3))
     arrays['l1/W'][0, :2] = 0, -0.
-    net = PackedMLP.from_arrays(arrays)
+    net = PackedNet.from_arrays(arrays)
     for i in 1, 2:
         numpy.testing.assert_array_equal(
             net.weights(i), numpy.where(arrays[f'l{i}/W'] >= 0, 1, -1))
 
 
 def test_the_default_net_is_thirty_times_smaller(tmp_path):
-    net = PackedMLP.from_arrays(random_arrays((784, 1000, 1000, 10)))
+    net = PackedNet.from_arrays(random_arrays((784, 1000, 1000, 10)))
     assert net.float32_nbytes == 4 * 1804050
     assert net.float32_nbytes / net.nbytes > 29
     net.save(tmp_path / 'net')
@@ -163,19 +163,19 @@ def vector(n, *values):
 ])
 def test_parameters_that_do_not_fit_are_refused(arrays, match):
     with pytest.raises(ValueError, match=match):
-        PackedMLP.from_arrays(arrays)
+        PackedNet.from_arrays(arrays)
 
 
 def test_a_variance_without_eps_must_be_positive():
     arrays = changed(bn1_avg_var=vector(20, 0))
     with pytest.raises(ValueError, match=r'avg_var \+ eps must be more'):
-        PackedMLP.from_arrays(arrays, eps=0)
+        PackedNet.from_arrays(arrays, eps=0)
     with pytest.raises(ValueError, match='eps must be 1 or 2 numbers'):
-        PackedMLP.from_arrays(arrays, eps=[1, 2, 3])
+        PackedNet.from_arrays(arrays, eps=[1, 2, 3])
 
 
 def test_pixels_that_do_not_fit_are_refused():
-    net = PackedMLP.from_arrays(random_arrays((16, 20, 3)))
+    net = PackedNet.from_arrays(random_arrays((16, 20, 3)))
     with pytest.raises(TypeError, match='must be uint8, got float32'):
         net.predict(numpy.zeros((1, 16), numpy.float32))
     with pytest.raises(ValueError, match=r'shape \(N, 16\), got \(1, 15\)'):
@@ -223,19 +223,19 @@ class NoNormalization(chainer.Chain):
         'names'])
 def test_a_chain_that_bits_cannot_compute_is_refused(make, reason):
     with pytest.raises(InputError, match=reason):
-        PackedMLP.from_chain(make())
+        PackedNet.from_chain(make())
 
 
 def test_stochastic_and_one_bit_quantizers_are_binary():
     for quantizer in quantizers.Stochastic(), quantizers.Linear(1):
         net = MnistMLP(8, 5, 3, weight_quantizer=quantizer,
                        activation_quantizer=quantizer)
-        assert PackedMLP.from_chain(net).sizes == [8, 5, 5, 3]
+        assert PackedNet.from_chain(net).sizes == [8, 5, 5, 3]
 
 
 def test_a_net_on_a_gpu_is_saved_as_that_on_the_cpu(
         tmp_path, host_cupy_kernels, monkeypatch):
-    net = PackedMLP.from_arrays(random_arrays((30, 20, 3)))
+    net = PackedNet.from_arrays(random_arrays((30, 20, 3)))
     net.save(str(tmp_path / 'cpu'))
     cupy = host_cupy_kernels.cupy
     monkeypatch.setitem(sys.modules, 'cupy', cupy)
@@ -253,7 +253,7 @@ def test_a_net_on_a_gpu_is_saved_as_that_on_the_cpu(
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same():
     import cupy
-    net = PackedMLP.from_arrays(random_arrays((784, 100, 100, 10)))
+    net = PackedNet.from_arrays(random_arrays((784, 100, 100, 10)))
     x = random_pixels(50, 784)
     expected, activations = net.logits(x), net.activations(x)
     net.to(cupy)
@@ -262,3 +262,7 @@ def test_a_gpu_gives_the_same():
     numpy.testing.assert_allclose(
         net.logits(cupy.asarray(x)).get(), expected, rtol=1e-5)
     numpy.testing.assert_array_equal(net.to(numpy).logits(x), expected)
+
+
+def test_the_name_that_it_had_still_loads():
+    assert PackedMLP is PackedNet

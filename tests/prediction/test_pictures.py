@@ -12,7 +12,7 @@ import pytest
 import predict_mnist
 from data.description import DIGITS, Description
 from prediction import pictures
-from prediction.packed_net import PackedMLP
+from prediction.packed_net import PackedNet
 from tests.helpers import ROOT
 from tests.helpers.nets import random_arrays
 
@@ -28,7 +28,7 @@ def _inside(tmp_path, monkeypatch):
 
 @pytest.fixture
 def net():
-    net = PackedMLP.from_arrays(
+    net = PackedNet.from_arrays(
         random_arrays((30, 17, 3)),
         images=Description((6, 5), NAMES, 'plain', 230))
     net.save('net.npz')
@@ -198,7 +198,7 @@ def test_formats_without_pictures_or_with_more_are_refused(
 
 
 def test_digits_need_no_test_images(folder, capsys, monkeypatch):
-    PackedMLP.from_arrays(random_arrays((784, 9, 10)), images=DIGITS).save(
+    PackedNet.from_arrays(random_arrays((784, 9, 10)), images=DIGITS).save(
         'net.npz')
     monkeypatch.setattr(predict_mnist, 'check_data', None)
     page = numpy.full((50, 50), 255, numpy.uint8)
@@ -210,7 +210,7 @@ def test_digits_need_no_test_images(folder, capsys, monkeypatch):
 
 
 def test_a_net_of_one_class_has_no_second(capsys):
-    PackedMLP.from_arrays(
+    PackedNet.from_arrays(
         random_arrays((4, 3, 1)),
         images=Description((2, 2), ('a',), 'plain')).save('net.npz')
     Image.new('L', (2, 2)).save('a.png')
