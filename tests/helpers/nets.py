@@ -66,3 +66,16 @@ def make_conv_net(shape, channels, n_units, n_out, seed=0, **kwargs):
         else:
             norm.avg_inv_std[...] = random.uniform(.01, 1, n)
     return net
+
+
+def assert_same_on_a_gpu(net):
+    """Asserts that a packed net of 784 inputs gives the same on a GPU."""
+    import cupy
+    x = random_pixels(50, 784)
+    expected, activations = net.logits(x), net.activations(x)
+    net.to(cupy)
+    for a, b in zip(net.activations(cupy.asarray(x)), activations):
+        numpy.testing.assert_array_equal(a.get(), b)
+    numpy.testing.assert_allclose(
+        net.logits(cupy.asarray(x)).get(), expected, rtol=1e-5)
+    numpy.testing.assert_array_equal(net.to(numpy).logits(x), expected)

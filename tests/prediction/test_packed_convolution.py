@@ -17,7 +17,8 @@ from optimizers.fused_adam import FusedAdam
 from prediction.packed_net import PackedNet
 from prediction.packing import Collector
 from system.errors import InputError
-from tests.helpers.nets import evaluate, make_conv_net, random_pixels
+from tests.helpers.nets import (
+    assert_same_on_a_gpu, evaluate, make_conv_net, random_pixels)
 
 
 def arrays_of(net):
@@ -387,14 +388,5 @@ def test_any_truncated_file_is_refused(export, tmp_path):
 @pytest.mark.gpu
 @pytest.mark.parametrize('input_range', ['unit', 'symmetric'])
 def test_a_gpu_gives_the_same(input_range):
-    import cupy
-    net = PackedNet.from_chain(make_conv_net((28, 28), 16, 50, 10),
-                               input_range)
-    x = random_pixels(50, 784)
-    expected, activations = net.logits(x), net.activations(x)
-    net.to(cupy)
-    for a, b in zip(net.activations(cupy.asarray(x)), activations):
-        numpy.testing.assert_array_equal(a.get(), b)
-    numpy.testing.assert_allclose(
-        net.logits(cupy.asarray(x)).get(), expected, rtol=1e-5)
-    numpy.testing.assert_array_equal(net.to(numpy).logits(x), expected)
+    assert_same_on_a_gpu(PackedNet.from_chain(
+        make_conv_net((28, 28), 16, 50, 10), input_range))

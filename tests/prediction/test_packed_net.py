@@ -16,7 +16,7 @@ from net import MnistMLP
 from prediction.packed_net import PackedMLP, PackedNet
 from system.errors import InputError
 from tests.helpers.nets import (
-    evaluate, make_chain, random_arrays, random_pixels)
+    assert_same_on_a_gpu, evaluate, make_chain, random_arrays, random_pixels)
 
 
 @pytest.mark.parametrize('sizes', [
@@ -252,16 +252,8 @@ def test_a_net_on_a_gpu_is_saved_as_that_on_the_cpu(
 
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same():
-    import cupy
-    net = PackedNet.from_arrays(random_arrays((784, 100, 100, 10)))
-    x = random_pixels(50, 784)
-    expected, activations = net.logits(x), net.activations(x)
-    net.to(cupy)
-    for a, b in zip(net.activations(cupy.asarray(x)), activations):
-        numpy.testing.assert_array_equal(a.get(), b)
-    numpy.testing.assert_allclose(
-        net.logits(cupy.asarray(x)).get(), expected, rtol=1e-5)
-    numpy.testing.assert_array_equal(net.to(numpy).logits(x), expected)
+    assert_same_on_a_gpu(
+        PackedNet.from_arrays(random_arrays((784, 100, 100, 10))))
 
 
 def test_the_name_that_it_had_still_loads():
