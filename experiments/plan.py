@@ -95,6 +95,10 @@ GROUPS = {
            for name in ('rounded-inputs', 'small-gradients',
                         'rounded-activations')},
     },
+    'conv': {
+        'conv': Experiment('--recipe conv', 5),
+        'conv_fashion': Experiment('--recipe conv', 5, fashion=True),
+    },
     'paper': {
         'paper': Experiment(
             '--recipe paper --epoch 215 --alpha .0005 --final-alpha 4e-6 '

@@ -4,7 +4,7 @@
 """
 import statistics
 
-from experiments import speed_tables, student
+from experiments import search_tables, speed_tables, student
 from experiments.markdown import markdown
 from experiments.plan import OPTIMIZERS, estimator_log
 from experiments.runs import (
@@ -18,21 +18,6 @@ BITS = {'binarized': ('binary', 'binary'),
         'log2': ('ternary', 'ternary'), 'linear2': ('linear:2', 'linear:2'),
         'linear4': ('linear:4', 'linear:4'), 'log4': ('log:4', 'log:4'),
         'none': ('none', 'none')}
-
-# Flags of other runs of the recipe paper by their files.
-SEARCH = {
-    'dropout_2_4': '-u 1024 -e 30 --input-dropout .2 --dropout .4',
-    'dropout_2_2': '-u 1024 -e 30 --input-dropout .2 --dropout .2',
-    'dropout_2_0': '-u 1024 -e 30 --input-dropout .2 --dropout 0',
-    'dropout_1_1': '-u 1024 -e 30 --input-dropout .1 --dropout .1',
-    'batch_200': '-u 1024 -e 30 --input-dropout .1 --dropout .1 -b 200',
-    'two_layers': '--layers 2 -u 1448 -e 30 --input-dropout .1 --dropout .1',
-    'long_dropout_15_3': '-e 92 --alpha .001 --final-alpha 4e-6 '
-    '--input-dropout .15 --dropout .3',
-    # Stopped before its last epoch.
-    'long_dropout_2_4': '-e 140 --alpha .0003 --final-alpha 3e-6 '
-    '--input-dropout .2 --dropout .4',
-}
 
 # The net that estimators are compared with, seeds of a comparison, optimizers.
 SIZES = [784, 1000, 1000, 10]
@@ -143,20 +128,6 @@ def long_runs():
          'at the last', 'paper'], rows)
 
 
-def search():
-    """Returns the table of other runs of the paper's experiment."""
-    rows = []
-    for name, flags in SEARCH.items():
-        log = read_log(LOGS / 'search' / f'{name}.json')
-        rows.append([f'`{flags}`', str(len(log)),
-                     f'{error(best(log)):.2f} %',
-                     f'{error(best(log), "test"):.2f} %',
-                     f'{error(log[-1], "test"):.2f} %'])
-    return markdown(
-        ['`--recipe paper` and', 'epochs', 'best validation error',
-         'test error there', 'at the last'], rows)
-
-
 def variants():
     """Returns the first epochs of the recipe original and its variants."""
     recipe, rows = read_runs('original'), []
@@ -211,6 +182,30 @@ def fashion():
         ['evaluated with', 'runs', 'test accuracy at the last epoch',
          'at the best', 'mean jump from an epoch to the next, from the 10th'],
         rows)
+
+
+def convolutions():
+    """Returns the table of the recipe conv beside the default.
+
+    Differences have the 95 % interval of two samples of one variance.
+    """
+    rows = []
+    for images, name, mlp in (('MNIST', 'conv', 'binarized'),
+                              ('Fashion-MNIST', 'conv_fashion',
+                               'fashion_mnist')):
+        logs = read_runs(name)
+        errors, others = ([error(log[-1]) for log in runs]
+                          for runs in (logs, read_runs(mlp)))
+        middle, half = student.interval_of_two(errors, others)
+        rows.append([
+            images, str(len(logs)), str(len(logs[0])),
+            plus_minus(errors, 2) + ' %', plus_minus(others, 2) + ' %',
+            f'{middle:+.2f} ± {half:.2f} %',
+            plus_minus([log[-1]['elapsed_time'] / 60 for log in logs], 1)
+            + ' min'])
+    return markdown(
+        ['images', 'runs', 'epochs', 'test error', 'that of the default',
+         'difference', 'time on one core'], rows)
 
 
 def estimators():
@@ -308,7 +303,9 @@ TABLES = {
     'bits': bits,
     'paper': long_runs,
     'pythons': pythons,
-    'search': search,
+    'search': search_tables.paper,
+    'convolutions': convolutions,
+    'conv_search': search_tables.convolutions,
     'fashion_mnist': fashion,
     'estimators': estimators,
     'exports': speed_tables.exports,

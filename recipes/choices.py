@@ -109,12 +109,17 @@ _BOP = {
     'clip': 'none',
 }
 
-# The default as a convolutional net.
+# The default as a convolutional net; chosen by docs/convolutions.md's runs.
 _CONV = {
     **_BINARIZED,
+    'epoch': 17,
     'unit': 256,
     'layers': 1,
-    'channels': 16,
+    'channels': 32,
+    'initial_weight': 'uniform',
+    'alpha': .01,
+    'final_alpha': 3e-5,
+    'step_scale': 'glorot',
 }
 
 RECIPES = {
