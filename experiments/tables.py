@@ -269,7 +269,7 @@ def pythons():
 
 
 def results():
-    """Returns the README's table: test errors of six experiments."""
+    """Returns the README's table: test errors of eight experiments."""
     def last(name):
         logs = read_runs(name)
         return [str(len(logs)), str(len(logs[0])),
@@ -289,7 +289,9 @@ def results():
          ['weights and activations `linear:4`', *last('linear4'), ''],
          ['`--recipe paper`, changed', *long_run('paper')],
          ['`--recipe paper-shift`, changed', *long_run('paper_shift')],
-         ['Fashion-MNIST, the default', *last('fashion_mnist'), '']])
+         ['`--recipe conv`', *last('conv'), ''],
+         ['Fashion-MNIST, the default', *last('fashion_mnist'), ''],
+         ['Fashion-MNIST, `--recipe conv`', *last('conv_fashion'), '']])
 
 
 TABLES = {
