@@ -30,6 +30,7 @@ from training import (
     array_dataset, divergence, latent_weights, priorities, reports,
     run_folder, run_state, snapshots, tensorboard)
 from training.array_iterator import ArrayIterator, send_arrays
+from training.population_statistics import PopulationStatistics
 from training.processes import join
 from training.sign_changes import SignChanges
 from training.step_size import StepSize
@@ -121,6 +122,9 @@ def main(argv=None):
         trainer = make_trainer(args, device, optimizer, train, world)
 
         # Extensions
+        if args.evaluation == 'population':
+            trainer.extend(PopulationStatistics(
+                model.predictor, args.batchsize))
         add_evaluators(trainer, args, device, model, evaluated, world)
         add_state(trainer, args, settings, image_set, device, model)
         for extension in world.extensions(model):

@@ -22,6 +22,7 @@ from data import description, mnist
 from experiments import variants
 from experiments.plan import EXPERIMENTS
 from experiments.runs import ROOT
+from layers.batch_normalization import population_statistics
 from recipes import build, choices, schedule
 from training import array_dataset
 
@@ -65,6 +66,10 @@ def compute(arguments):
             if k == _ITERATIONS:
                 with chainer.using_config('train', False), (
                         chainer.no_backprop_mode()):
+                    if settings['evaluation'] == 'population':
+                        with population_statistics(model):
+                            for i in range(0, _N * k, _N):
+                                model.predictor(x[i:i + _N])
                     model(x[batch], t[batch])
             else:
                 # As many epochs as there are in the run.

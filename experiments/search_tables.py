@@ -19,25 +19,26 @@ PAPER = {
 
 
 # The same for the recipe conv on Fashion-MNIST, with 10,000 images held out.
-_NORMAL = '--channels 16 -e 8 --initial-weight normal --step-scale none '
-_UNIFORM = '--channels 16 -e 8 '
+_RUNNING = '--channels 16 -e 8 --evaluation running '
+_NORMAL = f'{_RUNNING}--initial-weight normal --step-scale none '
 CONVOLUTIONS = {
     'conv_constant': f'{_NORMAL}--alpha .001 --final-alpha .001',
     'conv_decay': f'{_NORMAL}--alpha .001 --final-alpha 1e-5',
     'conv_hinge': f'{_NORMAL}--alpha .001 --final-alpha 1e-5 --loss hinge',
     'conv_clip': f'{_NORMAL}--alpha .001 --final-alpha 1e-5 --clip weights',
     'conv_alpha_4': f'{_NORMAL}--alpha .004 --final-alpha 1e-5',
-    'conv_uniform': f'{_UNIFORM}--alpha .001 --final-alpha 1e-5',
-    'conv_uniform_clip': f'{_UNIFORM}--alpha .001 --final-alpha 1e-5 '
+    'conv_uniform': f'{_RUNNING}--alpha .001 --final-alpha 1e-5',
+    'conv_uniform_clip': f'{_RUNNING}--alpha .001 --final-alpha 1e-5 '
     '--clip weights',
-    'conv_uniform_hinge': f'{_UNIFORM}--alpha .001 --final-alpha 1e-5 '
+    'conv_uniform_hinge': f'{_RUNNING}--alpha .001 --final-alpha 1e-5 '
     '--clip weights --loss hinge',
-    'conv_uniform_3': f'{_UNIFORM}--alpha .003 --final-alpha 1e-5',
-    'conv_symmetric_3': f'{_UNIFORM}--alpha .003 --final-alpha 1e-5 '
+    'conv_uniform_3': f'{_RUNNING}--alpha .003 --final-alpha 1e-5',
+    'conv_symmetric_3': f'{_RUNNING}--alpha .003 --final-alpha 1e-5 '
     '--input-range symmetric',
-    'conv_uniform_10': _UNIFORM.strip(),
-    'conv_uniform_30': f'{_UNIFORM}--alpha .03',
-    'conv_32': '-e 12 --alpha .003',
+    'conv_uniform_10': _RUNNING.strip(),
+    'conv_uniform_30': f'{_RUNNING}--alpha .03',
+    'conv_32': '-e 12 --alpha .003 --evaluation running',
+    'conv_population': '--channels 16 -e 8',
 }
 
 

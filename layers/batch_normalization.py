@@ -1,3 +1,5 @@
+import contextlib
+
 import chainer_compat
 import chainer
 import chainer.links as L
@@ -105,6 +107,8 @@ class BatchNormalization(L.BatchNormalization):
 
     Attributes:
         impl_selector (callable): Chooses what computes in training.
+        is_collecting (bool): Whether evaluations make the running statistics,
+            see :func:`population_statistics`.
 
     Reference: S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep
     Network Training by Reducing Internal Covariate Shift", arXiv:1502.03167.
@@ -113,6 +117,7 @@ class BatchNormalization(L.BatchNormalization):
     def __init__(self, *args, evaluate_with_batch=False, **kwargs):
         super().__init__(*args, **kwargs)
         self.evaluate_with_batch = evaluate_with_batch
+        self.is_collecting = False
         self.impl_selector = _select_impl
 
     def forward(self, x, **kwargs):
@@ -138,15 +143,20 @@ class BatchNormalization(L.BatchNormalization):
             with chainer.using_config('train', True), (
                     chainer.using_config('in_recomputing', True)):
                 return super().forward(x, **kwargs)
+        is_collecting = self.is_collecting and not chainer.config.train
         if ((chainer.config.train and chainer.config.in_recomputing)
                 # Fine-tuning, or an argument that Chainer complains of.
                 or kwargs not in ({}, {'finetune': False})
                 or self.avg_mean is None
                 or self.gamma is None or self.beta is None):
             return super().forward(x, **kwargs)
-        if chainer.config.train:
+        if chainer.config.train or is_collecting:
+            decay = self.decay
+            if is_collecting:
+                self.N += 1
+                decay = 1. - 1. / self.N
             function = batch_normalization.BatchNormalization(
-                self.eps, self.avg_mean, self.avg_var, self.decay, self.axis,
+                self.eps, self.avg_mean, self.avg_var, decay, self.axis,
                 impl_selector=self.impl_selector)
             y, = function.apply((x, self.gamma, self.beta))
         else:
@@ -154,3 +164,31 @@ class BatchNormalization(L.BatchNormalization):
             y, = function.apply((
                 x, self.gamma, self.beta, self.avg_mean, self.avg_var))
         return y
+
+
+@contextlib.contextmanager
+def population_statistics(model):
+    """Takes the statistics of a model's batch normalizations anew.
+
+    Within the ``with`` block an evaluation normalizes by the batch's own
+    statistics, and the running ones become their averages over all batches of
+    the block. Weights that change in training, of which a running average
+    knows the older ones as well, are as they are for all of them; dropout and
+    stochastic rounding are off, as in any evaluation.
+
+    Args:
+        model (~chainer.Link): Model; those of its links that are
+            :class:`BatchNormalization` take part.
+
+    Reference: Algorithm 2, lines 8 to 10, of Ioffe and Szegedy.
+    """
+    links = [link for link in model.links()
+             if isinstance(link, BatchNormalization)]
+    for link in links:
+        link.start_finetuning()
+        link.is_collecting = True
+    try:
+        yield
+    finally:
+        for link in links:
+            link.is_collecting = False

@@ -112,11 +112,11 @@ _BOP = {
 # The default as a convolutional net; chosen by docs/convolutions.md's runs.
 _CONV = {
     **_BINARIZED,
-    'epoch': 17,
     'unit': 256,
     'layers': 1,
     'channels': 32,
     'initial_weight': 'uniform',
+    'evaluation': 'population',
     'alpha': .01,
     'final_alpha': 3e-5,
     'step_scale': 'glorot',
@@ -181,9 +181,10 @@ def add_arguments(group):
         help='eps of the batch normalization')
     add('--normalization-decay', type=number(0, 1), metavar='SHARE',
         help='weight of the old running averages: 1 less that of the batch')
-    add('--evaluation', choices=('running', 'batch'),
-        help='statistics to evaluate with: running averages, or the '
-             "batch's own")
+    add('--evaluation', choices=('running', 'batch', 'population'),
+        help="statistics to evaluate with: running averages, the batch's "
+             'own, or those of 100 training batches, taken anew after each '
+             'epoch')
     add('--loss', choices=('softmax', 'hinge'),
         help='softmax cross entropy, or squared hinge')
     add('--optimizer', choices=('adam', 'shift-adamax', 'bop'),
@@ -232,9 +233,10 @@ def settings(args):
 
 
 def _check_together(settings):
-    if (settings['evaluation'] == 'batch'
+    if (settings['evaluation'] != 'running'
             and settings['normalization'] != 'batch'):
-        raise InputError('--evaluation batch needs --normalization batch')
+        raise InputError(f'--evaluation {settings["evaluation"]} needs '
+                         '--normalization batch')
     if (not settings['channels']
             and settings['blocks'] != _BINARIZED['blocks']):
         raise InputError('--blocks is of convolutions: it needs --channels')
@@ -319,7 +321,7 @@ def why_not_binary(settings):
             return f'its {name}s are {quantizer}, not binary'
     if settings['relu']:
         return 'a relu follows its activations'
-    if settings['evaluation'] != 'running':
+    if settings['evaluation'] == 'batch':
         return 'it is evaluated with the statistics of a batch'
     return None
 

@@ -100,6 +100,7 @@ def test_the_plots_have_a_curve_of_each_layer(monkeypatch):
     [], ['--layers', 2, '--blocks', 1], ['--blocks', 3],
     ['--recipe', 'original'], ['--recipe', 'bop', '--final-gamma', 1e-4],
     ['--recipe', 'paper', '--final-alpha', .003, '--validation', 20],
+    ['--evaluation', 'population', '--dropout', .1],
     ['--activation-quantizer', 'stochastic', '--input-dropout', .1,
      '--dropout', .1, '--step-scale', 'glorot'],
     ['--optimizer', 'shift-adamax', '--halve-every', 1, '--relu']])
@@ -133,6 +134,7 @@ def test_bop_keeps_signs_alone():
 
 @pytest.mark.parametrize('flags', [
     [], ['--recipe', 'original'], ['--evaluation', 'batch'],
+    ['--evaluation', 'population'],
     ['--recipe', 'paper', '--validation', 20, '--batchsize', 20],
     ['--blocks', 3, '--layers', 2, '--weight-quantizer', 'linear:4']])
 def test_a_snapshot_gives_the_accuracy_of_its_log(flags, capsys):

@@ -214,6 +214,8 @@ def refusal(process):
     (['--alpha', 'x'], "must be a number, got 'x'"),
     (['--evaluation', 'batch', '--normalization', 'shift'],
      '--evaluation batch needs --normalization batch'),
+    (['--evaluation', 'population', '--normalization', 'shift'],
+     '--evaluation population needs --normalization batch'),
     (['--estimator', 'unit'], "invalid choice: 'unit' (choose from"),
     (['--activation-quantizer', 'dorefa:2', '--estimator', 'swish'],
      '--activation-quantizer dorefa:2 has no estimator but clip, got swish'),

@@ -7,6 +7,9 @@ its readers, such as LogReport and PrintReport, at PRIORITY_READER.
 from chainer.training.extension import (
     PRIORITY_EDITOR, PRIORITY_READER, PRIORITY_WRITER)
 
+# Before the evaluation.
+POPULATION_STATISTICS = PRIORITY_WRITER + 50
+
 # Before LogReport, whose epoch these are of.
 SIGN_CHANGES = STEP_SIZE = PRIORITY_WRITER
 

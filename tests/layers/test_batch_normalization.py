@@ -1,12 +1,14 @@
 import chainer_compat
 import chainer
+import chainer.functions as F
 import chainer.links as L
 import numpy
 import pytest
 from chainer import gradient_check
 from chainer.utils import type_check
 
-from layers.batch_normalization import BatchNormalization, _FusedImpl
+from layers.batch_normalization import (
+    BatchNormalization, _FusedImpl, population_statistics)
 
 
 def make(cls, dtype=numpy.float32, **kwargs):
@@ -155,6 +157,50 @@ def test_an_argument_that_it_does_not_take_is_an_error_as_chainers(
             messages.append((info.type, str(info.value)))
         assert messages[0] == messages[1]
     assert (ours.avg_mean == 0).all()
+
+
+def test_population_statistics_are_the_averages_over_batches(
+        kernel_path, random):
+    batches = random.standard_normal((4, 10, 5)).astype('f') + 3
+    model = chainer.Sequential(
+        F.dropout, BatchNormalization(5), F.tanh, BatchNormalization(5))
+    model(batches[0])
+    state = numpy.random.get_state()[1].copy()
+    with population_statistics(model), chainer.using_config('train', False):
+        outputs = [model(x).array for x in batches]
+    numpy.testing.assert_array_equal(numpy.random.get_state()[1], state)
+    first, last = model[1], model[3]
+    numpy.testing.assert_allclose(
+        first.avg_mean, batches.mean(axis=(0, 1)), rtol=1e-5)
+    numpy.testing.assert_allclose(
+        first.avg_var, batches.var(axis=1, ddof=1).mean(axis=0), rtol=1e-5)
+    # Each batch was normalized by its own.
+    for x, y in zip(batches, outputs):
+        h = (x - x.mean(axis=0)) / numpy.sqrt(x.var(axis=0) + 2e-5)
+        h = numpy.tanh(h)
+        numpy.testing.assert_allclose(
+            y, (h - h.mean(axis=0)) / numpy.sqrt(h.var(axis=0) + 2e-5),
+            rtol=1e-3, atol=1e-4)
+    # From then on they are fixed.
+    mean = last.avg_mean.copy()
+    with chainer.using_config('train', False):
+        a, b = model(batches[0]).array, model(batches[0][:3]).array
+    numpy.testing.assert_allclose(a[:3], b, rtol=1e-5, atol=1e-6)
+    numpy.testing.assert_array_equal(last.avg_mean, mean)
+
+
+def test_population_statistics_leave_a_training_as_it_is(random):
+    x = random.standard_normal((10, 5)).astype('f')
+    link, other = BatchNormalization(5), BatchNormalization(5)
+    with population_statistics(link):
+        numpy.testing.assert_array_equal(link(x).array, other(x).array)
+    with pytest.raises(ValueError, match='size'), population_statistics(link):
+        raise ValueError('a wrong size')
+    numpy.testing.assert_array_equal(link.avg_mean, other.avg_mean)
+    with chainer.using_config('train', False):
+        link(x)
+    numpy.testing.assert_array_equal(link.avg_mean, other.avg_mean)
+    assert link.N == 0
 
 
 def test_fine_tuning_gives_the_statistics_of_all_batches(random):

@@ -71,9 +71,10 @@ def test_a_setting_that_an_older_file_lacks_has_its_default():
         **choices.RECIPES['paper'], 'relu': True, 'loss': 'softmax'}
 
 
-def test_evaluation_with_a_batch_needs_its_normalization():
-    together = {**choices.RECIPES['paper-shift'], 'evaluation': 'batch'}
-    with pytest.raises(InputError, match='--evaluation batch needs'):
+@pytest.mark.parametrize('evaluation', ['batch', 'population'])
+def test_evaluation_with_a_batch_needs_its_normalization(evaluation):
+    together = {**choices.RECIPES['paper-shift'], 'evaluation': evaluation}
+    with pytest.raises(InputError, match=f'--evaluation {evaluation} needs'):
         choices.check(together)
 
 
@@ -136,8 +137,8 @@ def test_conv_is_the_default_with_convolutions():
     chosen = choices.RECIPES['conv']
     changed = {name for name, value in chosen.items()
                if value != choices.RECIPES['binarized'][name]}
-    assert changed == {'epoch', 'unit', 'layers', 'channels', 'alpha',
-                       'final_alpha', 'initial_weight', 'step_scale'}
+    assert changed == {'unit', 'layers', 'channels', 'initial_weight',
+                       'evaluation', 'alpha', 'final_alpha', 'step_scale'}
     net = build.make_net(chosen, 784, 10, (28, 28))
     assert [link.W.shape[0] for link, _ in net.layers()] == [
         32, 32, 64, 64, 256, 10]
