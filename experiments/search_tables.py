@@ -19,7 +19,7 @@ PAPER = {
 
 
 # The same for the recipe conv on Fashion-MNIST, with 10,000 images held out.
-_RUNNING = '--channels 16 -e 8 --evaluation running '
+_RUNNING = '-e 8 --evaluation running '
 _NORMAL = f'{_RUNNING}--initial-weight normal --step-scale none '
 CONVOLUTIONS = {
     'conv_constant': f'{_NORMAL}--alpha .001 --final-alpha .001',
@@ -37,8 +37,8 @@ CONVOLUTIONS = {
     '--input-range symmetric',
     'conv_uniform_10': _RUNNING.strip(),
     'conv_uniform_30': f'{_RUNNING}--alpha .03',
-    'conv_32': '-e 12 --alpha .003 --evaluation running',
-    'conv_population': '--channels 16 -e 8',
+    'conv_32': '-e 12 --evaluation running --channels 32 --alpha .003',
+    'conv_population': '-e 8',
 }
 
 
