@@ -18,48 +18,59 @@ PAPER = {
 }
 
 
-# The same for the recipe conv on Fashion-MNIST, with 10,000 images held out.
+# Flags beside --recipe conv, with 10,000 images held out, by data set.
 _RUNNING = '-e 8 --evaluation running '
 _NORMAL = f'{_RUNNING}--initial-weight normal --step-scale none '
 CONVOLUTIONS = {
-    'conv_constant': f'{_NORMAL}--alpha .001 --final-alpha .001',
-    'conv_decay': f'{_NORMAL}--alpha .001 --final-alpha 1e-5',
-    'conv_hinge': f'{_NORMAL}--alpha .001 --final-alpha 1e-5 --loss hinge',
-    'conv_clip': f'{_NORMAL}--alpha .001 --final-alpha 1e-5 --clip weights',
-    'conv_alpha_4': f'{_NORMAL}--alpha .004 --final-alpha 1e-5',
-    'conv_uniform': f'{_RUNNING}--alpha .001 --final-alpha 1e-5',
-    'conv_uniform_clip': f'{_RUNNING}--alpha .001 --final-alpha 1e-5 '
-    '--clip weights',
-    'conv_uniform_hinge': f'{_RUNNING}--alpha .001 --final-alpha 1e-5 '
-    '--clip weights --loss hinge',
-    'conv_uniform_3': f'{_RUNNING}--alpha .003 --final-alpha 1e-5',
-    'conv_symmetric_3': f'{_RUNNING}--alpha .003 --final-alpha 1e-5 '
-    '--input-range symmetric',
-    'conv_uniform_10': _RUNNING.strip(),
-    'conv_uniform_30': f'{_RUNNING}--alpha .03',
-    'conv_32': '-e 12 --evaluation running --channels 32 --alpha .003',
-    'conv_population': '-e 8',
+    'Fashion-MNIST': {
+        'conv_constant': f'{_NORMAL}--alpha .001 --final-alpha .001',
+        'conv_decay': f'{_NORMAL}--alpha .001 --final-alpha 1e-5',
+        'conv_hinge': f'{_NORMAL}--alpha .001 --final-alpha 1e-5 --loss hinge',
+        'conv_clip': f'{_NORMAL}--alpha .001 --final-alpha 1e-5 '
+        '--clip weights',
+        'conv_alpha_4': f'{_NORMAL}--alpha .004 --final-alpha 1e-5',
+        'conv_uniform': f'{_RUNNING}--alpha .001 --final-alpha 1e-5',
+        'conv_uniform_clip': f'{_RUNNING}--alpha .001 --final-alpha 1e-5 '
+        '--clip weights',
+        'conv_uniform_hinge': f'{_RUNNING}--alpha .001 --final-alpha 1e-5 '
+        '--clip weights --loss hinge',
+        'conv_uniform_3': f'{_RUNNING}--alpha .003 --final-alpha 1e-5',
+        'conv_symmetric_3': f'{_RUNNING}--alpha .003 --final-alpha 1e-5 '
+        '--input-range symmetric',
+        'conv_uniform_10': _RUNNING.strip(),
+        'conv_uniform_30': f'{_RUNNING}--alpha .03',
+        'conv_32': '-e 12 --evaluation running --channels 32 --alpha .003',
+        'conv_population': '-e 8',
+        'conv_dropout': '-e 8 --dropout .1',
+        'conv_input_dropout': '-e 8 --input-dropout .1',
+    },
+    'MNIST': {
+        'conv_mnist_running': _RUNNING.strip(),
+        'conv_mnist_population': '-e 8',
+    },
 }
+
+_ERRORS = ['epochs', 'best validation error', 'test error there',
+           'at the last']
 
 
 def paper():
     """Returns the table of other runs of the paper's experiment."""
-    return _table('paper', PAPER)
+    return markdown(['`--recipe paper` and', *_ERRORS],
+                    [_row(name, flags) for name, flags in PAPER.items()])
 
 
 def convolutions():
     """Returns the table of other runs of the recipe conv."""
-    return _table('conv', CONVOLUTIONS)
-
-
-def _table(recipe, flags_of):
-    rows = []
-    for name, flags in flags_of.items():
-        log = read_log(LOGS / 'search' / f'{name}.json')
-        rows.append([f'`{flags}`', str(len(log)),
-                     f'{error(best(log)):.2f} %',
-                     f'{error(best(log), "test"):.2f} %',
-                     f'{error(log[-1], "test"):.2f} %'])
     return markdown(
-        [f'`--recipe {recipe}` and', 'epochs', 'best validation error',
-         'test error there', 'at the last'], rows)
+        ['images', '`--recipe conv --validation 10000` and', *_ERRORS],
+        [[images, *_row(name, flags)]
+         for images, flags_of in CONVOLUTIONS.items()
+         for name, flags in flags_of.items()])
+
+
+def _row(name, flags):
+    log = read_log(LOGS / 'search' / f'{name}.json')
+    return [f'`{flags}`', str(len(log)), f'{error(best(log)):.2f} %',
+            f'{error(best(log), "test"):.2f} %',
+            f'{error(log[-1], "test"):.2f} %']

@@ -140,8 +140,8 @@ def test_convolutions_in_several_processes_go_on_as_if_uninterrupted(folder):
     for name, epochs in ('conv', [2]), ('conv_parts', [1, 2]):
         for epoch in epochs:
             out, err = run(2, *train(
-                '--channels', 3, '-e', epoch, '-o', name, '--autoload'),
-                cwd=folder)
+                '--channels', 3, '--evaluation', 'population', '-e', epoch,
+                '-o', name, '--autoload'), cwd=folder)
             assert err == ''
             assert '# channels: 3, blocks: 2' in out
         logs.append([{k: v for k, v in entry.items() if k != 'elapsed_time'}
@@ -168,9 +168,11 @@ def test_more_processes_than_test_images(tmp_path):
 
 
 @needs_mpi
-def test_the_evaluation_is_that_of_all_examples(folder):
+@pytest.mark.parametrize('evaluation', ['running', 'population'])
+def test_the_evaluation_is_that_of_all_examples(evaluation, folder):
     # 31 images among 4 processes: shares of two sizes.
-    run(4, *train('-e', 1, '-o', 'of4'), cwd=folder)
+    run(4, *train('-e', 1, '-o', 'of4', '--evaluation', evaluation),
+        cwd=folder)
     entry = json.loads((folder / 'of4' / 'log').read_text())[-1]
     process = subprocess.run(
         [sys.executable, str(ROOT / 'predict_mnist.py'), '--data', '.',
