@@ -19,7 +19,7 @@ PAPER = {
 
 
 # Flags beside --recipe conv, with 10,000 images held out, by data set.
-_RUNNING = '-e 8 --evaluation running '
+_RUNNING = '--channels 16 -e 8 --evaluation running '
 _NORMAL = f'{_RUNNING}--initial-weight normal --step-scale none '
 CONVOLUTIONS = {
     'Fashion-MNIST': {
@@ -39,14 +39,14 @@ CONVOLUTIONS = {
         '--input-range symmetric',
         'conv_uniform_10': _RUNNING.strip(),
         'conv_uniform_30': f'{_RUNNING}--alpha .03',
-        'conv_32': '-e 12 --evaluation running --channels 32 --alpha .003',
-        'conv_population': '-e 8',
-        'conv_dropout': '-e 8 --dropout .1',
-        'conv_input_dropout': '-e 8 --input-dropout .1',
+        'conv_32': '-e 12 --evaluation running --alpha .003',
+        'conv_population': '--channels 16 -e 8',
+        'conv_dropout': '--channels 16 -e 8 --dropout .1',
+        'conv_input_dropout': '--channels 16 -e 8 --input-dropout .1',
     },
     'MNIST': {
         'conv_mnist_running': _RUNNING.strip(),
-        'conv_mnist_population': '-e 8',
+        'conv_mnist_population': '--channels 16 -e 8',
     },
 }
 

@@ -114,7 +114,7 @@ _CONV = {
     **_BINARIZED,
     'unit': 256,
     'layers': 1,
-    'channels': 16,
+    'channels': 32,
     'initial_weight': 'uniform',
     'evaluation': 'population',
     'alpha': .01,

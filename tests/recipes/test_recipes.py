@@ -141,12 +141,12 @@ def test_conv_is_the_default_with_convolutions():
                        'evaluation', 'alpha', 'final_alpha', 'step_scale'}
     net = build.make_net(chosen, 784, 10, (28, 28))
     assert [link.W.shape[0] for link, _ in net.layers()] == [
-        16, 16, 32, 32, 256, 10]
+        32, 32, 64, 64, 256, 10]
     assert abs(net.l4.W.array).max() > .99
     # N(0, 1/n_in), where n_in counts the window.
     net = build.make_net({**chosen, 'initial_weight': 'normal'}, 784, 10,
                          (28, 28))
-    assert net.l4.W.array.std() == pytest.approx((32 * 9) ** -.5, rel=.05)
+    assert net.l4.W.array.std() == pytest.approx((64 * 9) ** -.5, rel=.05)
 
 
 def test_every_choice_reaches_the_convolutions():
