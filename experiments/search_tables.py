@@ -42,7 +42,6 @@ CONVOLUTIONS = {
         'conv_32': '-e 12 --evaluation running --alpha .003',
         'conv_population': '--channels 16 -e 8',
         'conv_dropout': '--channels 16 -e 8 --dropout .1',
-        'conv_input_dropout': '--channels 16 -e 8 --input-dropout .1',
     },
     'MNIST': {
         'conv_mnist_running': _RUNNING.strip(),
