@@ -138,17 +138,21 @@ class BatchNormalization(L.BatchNormalization):
             ValueError: If it is ``test``, which Chainer had once.
 
         """
-        if self.evaluate_with_batch and not chainer.config.train:
+        is_collecting = self.is_collecting and not chainer.config.train
+        if (self.evaluate_with_batch and not chainer.config.train
+                and not is_collecting):
             # Chainer's way to leave the running statistics alone.
             with chainer.using_config('train', True), (
                     chainer.using_config('in_recomputing', True)):
                 return super().forward(x, **kwargs)
-        is_collecting = self.is_collecting and not chainer.config.train
         if ((chainer.config.train and chainer.config.in_recomputing)
                 # Fine-tuning, or an argument that Chainer complains of.
                 or kwargs not in ({}, {'finetune': False})
                 or self.avg_mean is None
                 or self.gamma is None or self.beta is None):
+            if is_collecting:
+                with chainer.using_config('train', True):
+                    return super().forward(x, **{**kwargs, 'finetune': True})
             return super().forward(x, **kwargs)
         if chainer.config.train or is_collecting:
             decay = self.decay

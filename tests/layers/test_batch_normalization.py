@@ -189,6 +189,25 @@ def test_population_statistics_are_the_averages_over_batches(
     numpy.testing.assert_array_equal(last.avg_mean, mean)
 
 
+@pytest.mark.parametrize('kwargs', [
+    {'use_gamma': False}, {'use_beta': False}, {'size': None, 'axis': 0},
+    {'evaluate_with_batch': True}],
+    ids=['no gamma', 'no beta', 'no size', 'with batch'])
+def test_population_statistics_are_taken_for_any_arguments(kwargs, random):
+    batches = random.standard_normal((4, 10, 5)).astype('f')
+    link = BatchNormalization(**{'size': 5, **kwargs})
+    with population_statistics(link), chainer.using_config('train', False):
+        for x in batches:
+            link(x)
+        with pytest.raises(TypeError):
+            link(x, unknown=1)
+    assert link.N == 4
+    numpy.testing.assert_allclose(
+        link.avg_mean, batches.mean(axis=(0, 1)), rtol=1e-4, atol=1e-6)
+    numpy.testing.assert_allclose(
+        link.avg_var, batches.var(axis=1, ddof=1).mean(axis=0), rtol=1e-4)
+
+
 def test_population_statistics_leave_a_training_as_it_is(random):
     x = random.standard_normal((10, 5)).astype('f')
     link, other = BatchNormalization(5), BatchNormalization(5)
