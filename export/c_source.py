@@ -130,7 +130,7 @@ def _tables(layers):
         parts += ['', '/* ' + '\n   '.join(
             textwrap.wrap(layer.comment, 72)) + ' */']
         parts.append(f'static const word_t weights_{i}[] FLASH = {{')
-        parts += [_row(row) for row in layer.rows.tolist()]
+        parts += [_row(row, layer.row) for row in layer.rows.tolist()]
         parts.append('};')
         parts.append(f'static const {layer.name}_t {layer.name}s_{i}[] FLASH '
                      '= {')
@@ -139,11 +139,15 @@ def _tables(layers):
     return '\n'.join(parts)
 
 
-def _row(words):
-    items = [f'W64({low:08x},{high:08x}),'
-             for low, high in zip(words[::2], words[1::2])]
-    if len(words) % 2:
-        items.append(f'W32({words[-1]:08x}),')
+def _row(words, n):
+    """Returns the words of n weights, no byte more than they need."""
+    items = []
+    for i in range(0, len(words), 2):
+        n_bytes = min(-(-n // 8) - 4 * i, 8)
+        # Eight hexadecimal digits, and in the last of a row as many as it has.
+        digits = [8] * (n_bytes // 4) + [n_bytes % 4 * 2] * (n_bytes % 4 > 0)
+        items.append('W{}({}),'.format(8 * n_bytes, ','.join(
+            f'{word:0{k}x}' for word, k in zip(words[i:], digits))))
     return _in_lines(items, 3)
 
 

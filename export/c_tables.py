@@ -132,7 +132,7 @@ def _shrink(numbers, signed=False):
 
 def n_words(n, bits):
     """Returns the number of words of n bits, as WORDS of the C file does."""
-    return (-(-n // 32) * 32 + bits - 1) // bits
+    return -(-n // bits)
 
 
 def buffers(layers, bits):

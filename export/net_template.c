@@ -95,31 +95,44 @@ $avr#else
 #endif
 
 /* W64(a, b): 64 weights, 1 is +1 and 0 is -1, from the lowest bit of a to the
-   highest of b, both hexadecimal. W32(a): 32 weights, the last of a row. */
+   highest of b, both hexadecimal. W8(a) to W56(a, b): the last of a row. */
+#define W8(a) 0x##a##ul
 #if BITS == 8
 typedef uint8_t word_t;
-#define SPLIT(x) (x) & 255, (x) >> 8 & 255, (x) >> 16 & 255, (x) >> 24
+#define W16(a) W8(a) & 255, W8(a) >> 8
+#define W24(a) W16(a) & 255, W8(a) >> 16
+#define W32(a) W24(a) & 255, W8(a) >> 24
 #elif BITS == 16
 typedef uint16_t word_t;
-#define SPLIT(x) (x) & 65535, (x) >> 16
-#elif BITS == 32
+#define W16(a) W8(a)
+#define W24(a) W8(a) & 65535, W8(a) >> 16
+#define W32(a) W24(a)
+#elif BITS == 32 || (BITS == 64 && !defined __AVR__)
+#if BITS == 32
 typedef uint32_t word_t;
-#define SPLIT(x) x
-#elif BITS == 64 && !defined __AVR__
+#else
 typedef uint64_t word_t;
-#define SPLIT(x) x
+#endif
+#define W16(a) W8(a)
+#define W24(a) W8(a)
+#define W32(a) W8(a)
 #else
 #error "QUANTIZED_NET_WORD must be 8, 16, 32 or, but for AVR, 64"
 #endif
-#define W32(a) SPLIT(0x##a##ul)
 #if BITS == 64
-#define W64(a, b) (word_t)0x##b##ul << 32 | 0x##a##ul
+#define W40(a, b) W64(a, b)
+#define W48(a, b) W64(a, b)
+#define W56(a, b) W64(a, b)
+#define W64(a, b) (word_t)W8(b) << 32 | W8(a)
 #else
+#define W40(a, b) W32(a), W8(b)
+#define W48(a, b) W32(a), W16(b)
+#define W56(a, b) W32(a), W24(b)
 #define W64(a, b) W32(a), W32(b)
 #endif
 
-/* Number of words that W64 and W32 make of n weights. */
-#define WORDS(n) ((((n) + 31) / 32 * 32 + BITS - 1) / BITS)
+/* Number of words that these make of n weights. */
+#define WORDS(n) (((n) + BITS - 1) / BITS)
 
 /* Bit i of a vector, in its word i / BITS. */
 #define BIT(i) ((word_t)((word_t)1 << (i) % BITS))

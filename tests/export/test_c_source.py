@@ -18,11 +18,11 @@ needs_compiler = pytest.mark.skipif(CC is None, reason='needs a C compiler')
 on_each_word = pytest.mark.parametrize('bits', c_source.WORDS)
 with_and_without_planes = pytest.mark.parametrize('planes', [0, 1])
 
-# 784-101-77-10 has odd sizes; of the others, units that leave some or all
-# bits of a word over, vectors that are shorter than those before them in the
-# same place, one of everything, tables of each type.
+# 784-101-77-10 has odd sizes; of the others, rows that end with each number
+# of bytes, vectors that are shorter than those before them in the same place,
+# one of everything, tables of each type.
 ODD = [(30, 5, 3), (1, 1, 2), (65, 64, 129, 63, 7), (33, 300, 31, 40, 1, 4),
-       (8, 7, 300, 2), (9, 4, 1), (5000, 3, 2), (32, 72, 12)]
+       (8, 7, 300, 2), (9, 4, 1), (5000, 3, 2), (32, 72, 12), (54, 20, 45, 4)]
 
 
 @pytest.fixture(scope='module')

@@ -127,19 +127,22 @@ def test_an_arduino_gives_the_same_classes(bits, tmp_path):
 
 @pytest.mark.slow
 @needs('avr-gcc', 'avr-size', 'simavr')
-@pytest.mark.parametrize(('shape', 'processor'), [
-    ((12, 12), 'atmega328p'), ((28, 28), 'atmega2560')])
-def test_an_arduino_computes_convolutions(shape, processor, tmp_path):
-    net = make_packed_conv_net(shape, 5, 2, 1)
+@pytest.mark.parametrize(('channels', 'bits', 'processor'), [
+    (5, 8, 'atmega328p'), (12, 16, 'atmega2560'), (4, 32, 'atmega2560')])
+def test_an_arduino_computes_convolutions(
+        channels, bits, processor, tmp_path):
+    net = make_packed_conv_net((28, 28), channels, 2, 1)
     path = write(tmp_path, net)
     x = make_images(6, net.sizes[0])
     table = figures(path)
+    column = c_source.WORDS.index(bits)
     found, cycles, stack = run_on_avr(
-        path, x, processor, word(16), table['flash for the tables'][1],
+        path, x, processor, word(bits), table['flash for the tables'][column],
         c_source.CONVOLUTIONS.code)
     numpy.testing.assert_array_equal(found, net.predict(x))
     assert (cycles > 100000).all()
-    assert 0 <= stack.max() - table['stack'][1] <= c_source.CONVOLUTIONS.stack
+    assert 0 <= stack.max() - table['stack'][column] <= (
+        c_source.CONVOLUTIONS.stack)
 
 
 def test_a_net_too_large_for_avr_is_refused_there(tmp_path):
