@@ -1,5 +1,6 @@
 """A trainer's snapshot as a file: its name, and the names of what is in it."""
 import json
+import math
 import os
 import re
 
@@ -20,8 +21,9 @@ SETTINGS = 'extensions/Settings/json'
 # write these as Python objects.
 NONE = 'none'
 
-# Array that holds, as JSON, the numbers of columns by the names of those
-# matrices that are +1 and -1 and kept as bits, eight columns a byte.
+# Array that holds, as JSON, the shapes of a row by the names of those weights
+# that are +1 and -1 and kept as bits, eight to a byte; one number is the length
+# of a matrix's row, in files from before convolutions were kept so.
 SIGNS = 'signs'
 
 # An integer of a training's state is not less than 0 and less than this.
@@ -78,9 +80,9 @@ def read(path):
 
     """
     with NpzReader(path) as npz:
-        columns = _read_columns(npz)
-        arrays = {name: _read_signs(npz, name, columns[name])
-                  if name in columns else npz.read(name)
+        shapes = _read_shapes(npz)
+        arrays = {name: _read_signs(npz, name, shapes[name])
+                  if name in shapes else npz.read(name)
                   for name in npz.names - {SIGNS}}
     try:
         none = json.loads(arrays.pop(NONE, numpy.array([91, 93], 'u1'))
@@ -96,46 +98,51 @@ def with_signs_as_bits(arrays):
 
     Args:
         arrays (dict): Arrays by name. Those of the net that are float32
-            matrices of nothing but +1 and -1 lose nothing.
+            weights of nothing but +1 and -1 lose nothing.
 
     """
-    result, columns = {}, {}
+    result, shapes = {}, {}
     for name, array in arrays.items():
         if (name.startswith(NET) and array.dtype == numpy.float32
-                and array.ndim == 2 and array.size
+                and array.ndim > 1 and array.size
                 # Of other weights a row says that they are others.
                 and (numpy.abs(array[0]) == 1).all()
                 and (numpy.abs(array) == 1).all()):
-            columns[name] = array.shape[1]
-            array = numpy.packbits(array > 0, axis=1)
+            shapes[name] = array.shape[1:]
+            array = numpy.packbits(array.reshape(len(array), -1) > 0, axis=1)
         result[name] = array
-    if columns:
-        text = json.dumps(columns).encode()
+    if shapes:
+        text = json.dumps(shapes).encode()
         result[SIGNS] = numpy.frombuffer(text, numpy.uint8)
     return result
 
 
-def _read_columns(npz):
+def _read_shapes(npz):
     if SIGNS not in npz.names:
         return {}
     try:
-        columns = json.loads(npz.read(SIGNS, numpy.uint8, 1).tobytes())
-        if not isinstance(columns, dict) or not all(
-                type(n) is int for n in columns.values()):
-            raise ValueError('no numbers of columns')
+        shapes = json.loads(npz.read(SIGNS, numpy.uint8, 1).tobytes())
+        if not isinstance(shapes, dict):
+            raise ValueError('no object of JSON')
+        shapes = {name: shape if isinstance(shape, list) else [shape]
+                  for name, shape in shapes.items()}
+        if not all(type(n) is int and n > 0
+                   for shape in shapes.values() for n in shape):
+            raise ValueError('no shapes of rows')
     except (RecursionError, ValueError) as e:
         raise InputError(f'{SIGNS} in {npz.path} cannot be read: {e}') from e
-    return columns
+    return shapes
 
 
-def _read_signs(npz, name, n):
+def _read_signs(npz, name, shape):
     bits = npz.read(name, numpy.uint8, 2)
+    n = math.prod(shape)
     # More bytes than the file has would be 32 times as many of floats.
-    if not 0 < n <= 8 * bits.shape[1] < n + 8 or bits.nbytes > npz.size:
+    if not n <= 8 * bits.shape[1] < n + 8 or bits.nbytes > npz.size:
         raise InputError(f'{name} in {npz.path} cannot be read: {n} columns '
                          f'of bits in shape {bits.shape}')
     signs = numpy.unpackbits(bits, axis=1, count=n).astype(numpy.float32)
-    return 2 * signs - 1
+    return (2 * signs - 1).reshape(-1, *shape)
 
 
 def holds_net(npz):
@@ -155,9 +162,9 @@ def read_net(npz):
     """
     names = sorted(name[len(NET):] for name in npz.names
                    if name.startswith(NET))
-    columns = _read_columns(npz)
-    arrays = {name: _read_signs(npz, NET + name, columns[NET + name])
-              if NET + name in columns
+    shapes = _read_shapes(npz)
+    arrays = {name: _read_signs(npz, NET + name, shapes[NET + name])
+              if NET + name in shapes
               else npz.read(NET + name, numpy.float32,
                             None if name.endswith('/W') else 1)
               for name in names if PARAMETER.match(name)}

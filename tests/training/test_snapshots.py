@@ -424,10 +424,13 @@ def test_other_arrays_stay_as_they_are(change):
 
 
 @pytest.mark.parametrize(('columns', 'message'), [
-    (b'{', 'signs in .*damaged'), (b'[1]', 'no numbers of columns'),
-    (b'{"%s": "6"}', 'no numbers'), (b'{"%s": true}', 'no numbers'),
-    (b'{"%s": 0}', '0 columns of bits'), (b'{"%s": -3}', '-3 columns'),
+    (b'{', 'signs in .*damaged'), (b'[1]', 'no object'),
+    (b'{"%s": "6"}', 'no shapes'), (b'{"%s": true}', 'no shapes'),
+    (b'{"%s": 0}', 'no shapes'), (b'{"%s": -3}', 'no shapes'),
+    (b'{"%s": [2, -3]}', 'no shapes'), (b'{"%s": [6, null]}', 'no shapes'),
     (b'{"%s": 9}', r'9 columns of bits in shape \(8, 1\)'),
+    (b'{"%s": [3, 3]}', r'9 columns of bits in shape \(8, 1\)'),
+    (b'{"%s": [2, 3]}', r'\(8, 2, 3\) in the file'),
     (b'{"updater/iteration": 6}', 'updater/iteration in .*dtype'),
     (b'{}', r'\(8, 1\) in the file')])
 def test_bits_that_are_damaged_are_refused(columns, message, tmp_path):
@@ -444,6 +447,27 @@ def test_bits_that_are_damaged_are_refused(columns, message, tmp_path):
     if columns != b'{"updater/iteration": 6}':
         with pytest.raises(InputError):
             model_file.read(path)
+
+
+@pytest.mark.parametrize('shape', [(8, 6), (5, 2, 3, 3), (3, 1, 5, 1)])
+def test_signs_of_each_shape_are_read_as_they_were(shape, tmp_path):
+    name = f'{snapshot_file.NET}l1/W'
+    W = numpy.random.RandomState(0).choice([-1, 1], shape).astype('f')
+    kept = snapshot_file.with_signs_as_bits({name: W})
+    assert kept[name].nbytes == len(W) * -(-W[0].size // 8)
+    forms = [kept]
+    if W.ndim == 2:
+        # As files before convolutions had it.
+        older = json.dumps({name: shape[1]}).encode()
+        forms.append(
+            {**kept, snapshot_file.SIGNS: numpy.frombuffer(older, 'u1')})
+    for arrays in forms:
+        path = str(tmp_path / 'snapshot')
+        with open(path, 'wb') as f:
+            numpy.savez(f, **arrays)
+        read = snapshot_file.read(path)
+        numpy.testing.assert_array_equal(read[name], W)
+        assert read[name].dtype == W.dtype
 
 
 def test_bits_that_unpack_to_more_than_the_file_can_hold_are_refused(
