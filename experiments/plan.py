@@ -83,6 +83,8 @@ GROUPS = {
         'fashion_mnist_batch': Experiment('--evaluation batch', fashion=True),
         'fashion_mnist_decay': Experiment(
             '--normalization-decay .99', fashion=True),
+        'fashion_mnist_population': Experiment(
+            '--evaluation population', fashion=True),
     },
     'variants': {
         'variants/plain-gradient': Experiment(

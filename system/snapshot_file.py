@@ -22,8 +22,8 @@ SETTINGS = 'extensions/Settings/json'
 NONE = 'none'
 
 # Array that holds, as JSON, the shapes of a row by the names of those weights
-# that are +1 and -1 and kept as bits, eight to a byte; one number is the length
-# of a matrix's row, in files from before convolutions were kept so.
+# that are +1 and -1 and kept as bits, eight to a byte; one number is the
+# length of a matrix's row, in files from before convolutions were kept so.
 SIGNS = 'signs'
 
 # An integer of a training's state is not less than 0 and less than this.
