@@ -71,12 +71,12 @@ GROUPS = {
     'original': {'original': Experiment('--recipe original')},
     'binary-net': {'binary_net': Experiment('--recipe binary-net')},
     'bits': {
-        'linear2': Experiment(f'{_both("linear:2")} {_UNIFORM}'),
-        'linear4': Experiment(_both('linear:4')),
-        'log2': Experiment(f'{_both("log:2")} {_UNIFORM}'),
-        'log4': Experiment(_both('log:4')),
-        'none': Experiment(_both('none')),
-        'binary_linear2': Experiment('--activation-quantizer linear:2'),
+        'linear2': Experiment(f'{_both("linear:2")} {_UNIFORM}', 5),
+        'linear4': Experiment(_both('linear:4'), 5),
+        'log2': Experiment(f'{_both("log:2")} {_UNIFORM}', 5),
+        'log4': Experiment(_both('log:4'), 5),
+        'none': Experiment(_both('none'), 5),
+        'binary_linear2': Experiment('--activation-quantizer linear:2', 5),
     },
     'fashion': {
         'fashion_mnist': Experiment(fashion=True),
