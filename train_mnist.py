@@ -100,7 +100,7 @@ def main(argv=None):
             images = read_data(args)
             print(build.summary(settings, *images.sizes, images.shape))
             return
-        check_needs(args)
+        check_needs(args, world)
 
         # Data
         image_set = read_data(args)
@@ -146,18 +146,18 @@ def main(argv=None):
             reports.print_best(trainer.get_extension('LogReport').log)
 
 
-def check_needs(args):
+def check_needs(args, world):
     """Raises an InputError, before anything is read, for what is missing."""
     if chainer.config.dtype != numpy.float32:
         dtype = numpy.dtype(chainer.config.dtype)
         raise InputError(f'CHAINER_DTYPE is {dtype}: the program trains in '
                          'float32, unset it')
     if args.gpu >= 0:
-        command_line.check_gpu(args.gpu)
+        command_line.check_gpu(world.gpu(args.gpu))
     if not args.noplot:
         command_line.check_matplotlib('a run without --noplot')
     if args.tensorboard is not None:
-        tensorboard.check(args.tensorboard)
+        tensorboard.check(args.tensorboard, args.out)
 
 
 def read_data(args):

@@ -2,7 +2,7 @@
 
 Each process has its share of the examples and the same number of them in a
 mini-batch; gradients and the statistics of batch normalization are averaged
-over all. All draw the same random numbers from the same state, so that the
+over all, of the shift-based one only the running averages. All draw the same random numbers from the same state, so that the
 state of rank 0, which alone prints and saves, is that of all.
 """
 import contextlib
@@ -21,6 +21,7 @@ from chainer.training import extension
 import numpy
 
 from layers.batch_normalization import BatchNormalization, update_averages
+from layers.shift_batch_normalization import ShiftBatchNormalization
 from system.errors import InputError
 from training import priorities
 from training.exact_evaluator import ExactEvaluator
@@ -85,7 +86,21 @@ class MultiNodeWorld(World):
         return _MultiNodeEvaluator(self.mpi, *args, **kwargs)
 
     def extensions(self, model):
-        return [SameParameters(self.mpi, model)]
+        return [*self._common_averages(model),
+                SameParameters(self.mpi, model)]
+
+    def _common_averages(self, model):
+        """Yields what averages the statistics of shift-based normalization.
+
+        In each iteration, so that any snapshot of rank 0 has those of all.
+        """
+        from chainermn.extensions import AllreducePersistent
+
+        if any(isinstance(link, ShiftBatchNormalization)
+               for link in model.links()):
+            averages = AllreducePersistent(model, self.communicator)
+            averages.trigger = 1, 'iteration'
+            yield averages
 
     def synchronize(self, trainer):
         state = None

@@ -18,11 +18,16 @@ except ImportError:  # Windows, where nothing is locked
 LOCK = 'train_mnist.lock'
 
 # Every other name that a run may write.
-NAMES = re.compile(rf'args\.json|log|cg\.dot|{PREFIX}[0-9]+|'
+_NAMES = re.compile(rf'args\.json|log|cg\.dot|{PREFIX}[0-9]+|'
                    r'(accuracy|blocked|latent_weights|loss|sign_changes)\.png')
 
 # Arguments that tell this program's args.json from another one's.
 _KEYS = {'batchsize', 'epoch', 'unit', 'gpu', 'out', 'frequency', 'seed'}
+
+
+def is_of_a_run(name):
+    """Tells whether a name is that of a file that a run may write."""
+    return name == LOCK or bool(_NAMES.fullmatch(name))
 
 
 @contextlib.contextmanager
@@ -56,7 +61,7 @@ def claim(path, go_on):
         if is_run or not is_new:
             names -= _remove_leftovers(real, names)
         before = set(names)
-        ours = {name for name in names if NAMES.fullmatch(name)}
+        ours = {name for name in names if _NAMES.fullmatch(name)}
         is_run = is_run or (bool(ours) and not is_new)
         is_own = names == ours if is_new else _is_own(lock)
         moved = None
@@ -150,7 +155,7 @@ def _leave(path, before, is_new, is_made):
 def _remove_leftovers(path, names):
     """Removes what killed writes have left; returns the names."""
     leftovers = {name for name in names
-                 if NAMES.fullmatch(files.unfinished(name) or '')}
+                 if _NAMES.fullmatch(files.unfinished(name) or '')}
     for name in leftovers:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(path, name))

@@ -85,12 +85,13 @@ def load_newest(folder, trainer, warn):
         str or None: Path of the snapshot, ``None`` if there are none.
 
     Raises:
-        InputError: If the newest whole one is that of another network, or all
-            are damaged.
+        InputError: If the newest whole one is that of another network, all
+            are damaged, or one cannot be opened, which need not be damaged.
 
     """
     found = snapshot_file.find(folder)
     for path in found:
+        files.open_regular(path).close()
         try:
             arrays = snapshot_file.read(path)
         except InputError as e:

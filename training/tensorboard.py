@@ -1,22 +1,27 @@
 import os
+import pathlib
 
 import chainer_compat
 from chainer.training import extension
 
 from system.command_line import make_folder
 from system.errors import InputError
-from training import latent_weights, priorities
+from training import latent_weights, priorities, run_folder
 
 
-def check(folder):
-    """Makes the folder of TensorBoard's files.
+def check(folder, out):
+    """Makes the folder of TensorBoard's files, unless it is the run's.
+
+    A folder inside that of the results is made with the first file in it: it
+    would be a file of somebody else before the run has claimed the folder.
 
     Args:
         folder (str): The folder, which may be there already.
+        out (str): Folder of the results.
 
     Raises:
-        InputError: If it cannot be made, or there is no tensorboardX that
-            works.
+        InputError: If it cannot be made or stands in the place of a file of
+            the run's, or there is no tensorboardX that works.
 
     """
     try:
@@ -26,7 +31,16 @@ def check(folder):
         reason = ('pip install tensorboardX'
                   if getattr(e, 'name', None) == 'tensorboardX' else e)
         raise InputError(f'--tensorboard needs tensorboardX: {reason}') from e
-    make_folder(folder, '--tensorboard')
+    real, real_out = (pathlib.Path(path).resolve() for path in (folder, out))
+    if real_out not in real.parents:
+        make_folder(folder, '--tensorboard')
+        return
+    name = real.relative_to(real_out).parts[0]
+    if run_folder.is_of_a_run(name) or any(
+            path.exists() and not path.is_dir()
+            for path in (real, *real.parents)):
+        raise InputError(f'cannot make the folder {folder}: it is a file of '
+                         'the results; choose another one with --tensorboard')
 
 
 class TensorBoard(extension.Extension):

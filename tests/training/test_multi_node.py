@@ -135,20 +135,22 @@ def test_bop_in_several_processes_goes_on_as_if_uninterrupted(folder):
 
 
 @needs_mpi
-def test_convolutions_in_several_processes_go_on_as_if_uninterrupted(folder):
+@pytest.mark.parametrize(('name', 'flags', 'n_blocked'), [
+    ('conv', ['--channels', 3, '--evaluation', 'population'], 6),
+    ('shift', ['--recipe', 'paper-shift', '--validation', 20], 3)])
+def test_other_nets_in_several_processes_go_on_as_if_uninterrupted(
+        name, flags, n_blocked, folder):
     logs = []
-    for name, epochs in ('conv', [2]), ('conv_parts', [1, 2]):
+    for out, epochs in (name, [2]), (f'{name}_parts', [1, 2]):
         for epoch in epochs:
-            out, err = run(2, *train(
-                '--channels', 3, '--evaluation', 'population', '-e', epoch,
-                '-o', name, '--autoload'), cwd=folder)
+            _, err = run(2, *train(*flags, '-e', epoch, '-o', out,
+                                   '--autoload'), cwd=folder)
             assert err == ''
-            assert '# channels: 3, blocks: 2' in out
         logs.append([{k: v for k, v in entry.items() if k != 'elapsed_time'}
                      for entry in json.loads(
-                         (folder / name / 'log').read_text())])
+                         (folder / out / 'log').read_text())])
     assert logs[0] == logs[1]
-    assert 'main/predictor/blocked6' in logs[0][0]
+    assert f'main/predictor/blocked{n_blocked}' in logs[0][0]
 
 
 @needs_mpi

@@ -148,6 +148,17 @@ def test_the_snapshot_before_a_damaged_one_is_used_with_a_warning(
     assert str(folder / 'snapshot_iter_12') in warnings[0]
 
 
+def test_a_snapshot_that_cannot_be_opened_is_not_passed_over(
+        folder, monkeypatch):
+    # A run that went on from the one before would remove it.
+    def fail(path, *args, **kwargs):
+        raise OSError(errno.EMFILE, 'Too many open files')
+
+    monkeypatch.setattr(os, 'open', fail)
+    with pytest.raises(InputError, match='snapshot_iter_12: Too many open'):
+        snapshots.load_newest(str(folder), make_trainer(folder), None)
+
+
 def test_a_run_after_a_damaged_snapshot_keeps_two_whole_ones(folder):
     (folder / 'snapshot_iter_12').write_bytes(b'')
     trainer = make_trainer(folder)

@@ -107,6 +107,28 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     assert (tmp_path / 'board').read_text() == 'kept'
 
 
+def test_a_folder_inside_that_of_the_results_is_renamed_with_it(tmp_path):
+    pytest.importorskip('tensorboardX')
+    for _ in range(2):
+        process = run('-e', '1', '--tensorboard', 'result/board',
+                      cwd=tmp_path)
+        assert (process.returncode, process.stderr) == (0, '')
+    for name in 'result', 'result.1':
+        assert len(list((tmp_path / name / 'board').iterdir())) == 1
+        assert (tmp_path / name / 'log').exists()
+
+
+@pytest.mark.parametrize('name', ['log', 'loss.png', 'train_mnist.lock/x'])
+def test_a_folder_in_the_place_of_the_runs_files_is_refused(name, tmp_path):
+    pytest.importorskip('tensorboardX')
+    process = run('-e', '1', '--tensorboard', f'result/{name}', cwd=tmp_path)
+    assert process.returncode == 2
+    assert process.stderr == (
+        f'train_mnist.py: error: cannot make the folder result/{name}: it is '
+        'a file of the results; choose another one with --tensorboard\n')
+    assert not (tmp_path / 'result').exists()
+
+
 @pytest.mark.parametrize(('error', 'reason'), [
     ("ModuleNotFoundError(name='tensorboardX')", 'pip install tensorboardX'),
     ("ImportError('it wants another protobuf')",
