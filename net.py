@@ -142,7 +142,6 @@ class MnistMLP(MnistNet):
 
     def __init__(self, n_in, n_units, n_out, n_hidden=2, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.n_hidden = n_hidden
         sizes = [n_in] + [n_units] * n_hidden + [n_out]
         for n_before, n_behind in zip(sizes, sizes[1:]):
             self._add_layer(QuantizedLinear, n_before, n_behind)
@@ -181,7 +180,6 @@ class MnistConvNet(MnistNet):
                  n_hidden=1, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.image_shape = tuple(image_shape)
-        self.n_hidden = n_hidden
         if not math.prod(size_behind(n_blocks, image_shape)):
             raise ValueError('blocks must leave a pixel of an image, got '
                              f'{n_blocks} blocks for one of '

@@ -10,6 +10,7 @@ if __name__ == '__main__':
     # From here on: nothing that a file holds is ever half of it.
     interruption.quit_on_signal('interrupted')
 
+import contextlib
 import statistics
 import time
 
@@ -202,6 +203,10 @@ def check_data(args, model, net, say, warn):
             f'{args.model} makes {net.sizes[-1]} classes of {net.sizes[0]} '
             f'values, not the {data.sizes[1]} of the {data.sizes[0]} pixels '
             f'of {name}')
+    if net.image_shape not in (None, data.shape):
+        raise InputError(
+            '{} takes images of {} x {} pixels, not the {} x {} of {}'.format(
+                args.model, *net.image_shape, *data.shape, name))
     if model.training_set not in (None, data.checksum):
         warn(f'{args.model} was trained on another data set than {name}: '
              f'the checksum of its training set is {model.training_set}, not '
@@ -243,12 +248,14 @@ def run(args, fail, warn):
             return True
     if packed:
         packed.to(xp)
+    elif args.gpu != -1:
+        warn(f'{args.model} is not packed: it is computed on the CPU')
     all_read = True
     if args.image:
-        if not packed:
-            net.use_running_statistics()
-        all_read = print_pictures(
-            args, model, net, xp if packed else numpy, fail, warn)
+        with (contextlib.nullcontext() if packed
+              else net.running_statistics()):
+            all_read = print_pictures(
+                args, model, net, xp if packed else numpy, fail, warn)
         if not args.report:
             return all_read
     kind = 'packed file' if model.is_export else 'snapshot'

@@ -90,7 +90,8 @@ def main(argv=None):
 
     Raises:
         SystemExit: With status 2 where an argument or a file cannot be used,
-            with 130 and 143 after Ctrl-C and SIGTERM.
+            with 128 and the number of a signal that ends the run: Ctrl-C,
+            SIGTERM, SIGUSR1, and SIGPIPE where the output is closed.
 
     """
     parser, args = parse_args(argv)
@@ -195,13 +196,15 @@ def make_trainer(args, device, optimizer, train, world):
 
 def add_evaluators(trainer, args, device, model, evaluated, world):
     """Adds the evaluation of each set at the end of an epoch."""
-    # Where a batch's own statistics count, it is of the training's size.
-    batchsize = (args.batchsize if args.evaluation == 'batch'
+    # Where a batch's own statistics count, it is of the training's size, but
+    # no single image, which has none.
+    least = 2 if args.evaluation == 'batch' else 1
+    batchsize = (max(args.batchsize, least) if args.evaluation == 'batch'
                  else model.predictor.evaluation_batchsize)
     for name, dataset in evaluated.items():
         iterator = ArrayIterator(
             world.share(dataset).send(device), batchsize,
-            repeat=False, shuffle=False)
+            repeat=False, shuffle=False, least=least)
         trainer.extend(world.evaluator(
             iterator, model, converter=send_arrays, device=device), name=name)
 

@@ -4,7 +4,7 @@ import re
 
 from data import description
 from system.errors import InputError
-from system.files import list_folder, open_regular
+from system.files import list_folder, read_regular
 
 _NAME = re.compile(r'(?:(.+)-)?(?:train|t10k|test)-(?:images|labels)'
                    r'[-.]idx\d-(?:ubyte|int)(?:\.gz)?')
@@ -76,8 +76,7 @@ def read_mapping(folder, prefix):
     path = os.path.join(folder, f'{prefix}-mapping.txt')
     if not prefix or not os.path.lexists(path):
         return None
-    with open_regular(path) as f:
-        lines = f.read(_MAX_MAPPING + 1).splitlines()
+    lines = read_regular(path, _MAX_MAPPING + 1).splitlines()
     names = {}
     for number, line in enumerate(lines, 1):
         fields = line.split()

@@ -4,7 +4,7 @@ import os
 import numpy
 
 from system.errors import InputError
-from system.files import open_regular
+from system.files import read_regular
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 
@@ -34,8 +34,7 @@ def check(name, root=ROOT):
     """
     path = os.path.join(root, 'pfnet', 'chainer', 'mnist', name)
     try:
-        with open_regular(path) as f:
-            actual = hashlib.sha256(f.read()).hexdigest()
+        actual = hashlib.sha256(read_regular(path)).hexdigest()
     except InputError as e:
         raise InputError(f'{e}; restore it from the repository') from e
     expected = _SHA256[name]

@@ -4,7 +4,7 @@ import warnings
 import numpy
 
 from system.errors import InputError
-from system.files import open_regular
+from system.files import read_regular
 
 # Pixels at most: those of a good telephone's photograph.
 _MAX_PIXELS = 50_000_000
@@ -26,13 +26,15 @@ def has_its_ending(path):
 
 
 def check_pillow():
-    """Raises an InputError where there is no Pillow."""
+    """Raises an InputError where there is no Pillow that works."""
     try:
         import PIL.Image  # noqa: F401
-    except ImportError as e:
-        raise InputError(
-            'pictures need Pillow, which comes with Matplotlib: '
-            'pip install pillow') from e
+    # It may be broken in any way.
+    except Exception as e:
+        reason = ('pip install pillow'
+                  if getattr(e, 'name', None) in ('PIL', 'PIL.Image') else e)
+        raise InputError('pictures need Pillow, which comes with Matplotlib: '
+                         f'{reason}') from e
 
 
 def read(path, side=_SIDE):
@@ -57,9 +59,8 @@ def read(path, side=_SIDE):
     """
     check_pillow()
     from PIL import Image, ImageOps, UnidentifiedImageError
-    with open_regular(path) as f:
-        # In memory, where a chunk cannot claim more than there is.
-        data = io.BytesIO(f.read())
+    # In memory, where a chunk cannot claim more than there is.
+    data = io.BytesIO(read_regular(path))
     try:
         with warnings.catch_warnings():
             # About sizes: checked here, before a pixel is read.
@@ -78,6 +79,8 @@ def read(path, side=_SIDE):
         raise InputError(f'{path} is no picture that Pillow can read') from e
     except Image.DecompressionBombError as e:
         raise InputError(f'{path} is too large: {e}') from e
+    except MemoryError:
+        raise
     except Exception as e:  # Of every kind, where a file is damaged.
         raise InputError(f'the picture {path} is damaged: {e}') from e
     if colours is None:

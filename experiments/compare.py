@@ -64,8 +64,7 @@ def read(path):
     file = pathlib.Path(path)
     file = file / 'log' if file.is_dir() else file
     try:
-        with files.open_regular(str(file)) as f:
-            content = json.load(f)
+        content = json.loads(files.read_regular(str(file)))
     except (RecursionError, ValueError) as e:
         if isinstance(e, InputError):
             raise

@@ -123,7 +123,7 @@ def _gW(x, gy, window, ksize):
     return Convolution2DGradW(window, ksize).apply((x, gy))[0]
 
 
-def _integers(name, value, least, n=2):
+def integers(name, value, least, n=2):
     """Returns an argument of one number, or of n, as n numbers."""
     values = tuple(value) if numpy.ndim(value) else (value,) * n
     if len(values) != n:
@@ -153,9 +153,9 @@ def make_window(stride=1, pad=0, dilate=1, groups=1):
         ValueError: If one of them is too small, or not one or two numbers.
 
     """
-    groups, = _integers('groups', groups, 1, 1)
-    return Window(_integers('stride', stride, 1), _integers('pad', pad, 0),
-                  _integers('dilate', dilate, 1), groups)
+    groups, = integers('groups', groups, 1, 1)
+    return Window(integers('stride', stride, 1), integers('pad', pad, 0),
+                  integers('dilate', dilate, 1), groups)
 
 
 def convolution_2d(x, W, b, window):

@@ -7,6 +7,7 @@ from chainer import function_node
 from chainer.utils import type_check
 
 import kernels
+from layers.convolution_2d import integers
 
 
 class MaxPooling2D(function_node.FunctionNode):
@@ -132,8 +133,8 @@ def max_pooling_2d(x, ksize):
                  [0., 0., 0.]]]], dtype=float32)
 
     """
-    ksize = tuple(ksize) if hasattr(ksize, '__getitem__') else (ksize, ksize)
-    if len(ksize) != 2 or min(ksize) < 1 or math.prod(ksize) > 256:
-        raise ValueError('ksize must be at least 1, and a window have at most '
-                         f'256 pixels, got {ksize}')
+    ksize = integers('ksize', ksize, 1)
+    if math.prod(ksize) > 256:
+        raise ValueError(
+            f'ksize must be of 256 pixels at most, got {ksize}')
     return MaxPooling2D(ksize).apply((x,))[0]

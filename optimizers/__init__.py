@@ -1,1 +1,1 @@
-"""Optimizers that clip in the pass that updates, in WeightClip's place."""
+"""Optimizers of latent weights, which clip as they update, and Bop."""

@@ -1,3 +1,4 @@
+import contextlib
 import math
 
 import chainer_compat
@@ -8,7 +9,6 @@ import numpy
 import kernels
 from data import description
 from layers import blocks
-from layers.batch_normalization import BatchNormalization
 from recipes import build
 from system.errors import InputError
 
@@ -28,6 +28,8 @@ class ChainerNet:
         sizes (list of int): Size of an input vector, then the number of units
             or channels of each layer.
         images (Description): What the images are.
+        image_shape (tuple of int or None): Height and width of an image that
+            is seen as one, by convolutions.
 
     Raises:
         InputError: If arrays and settings do not fit each other.
@@ -73,23 +75,33 @@ class ChainerNet:
             self._net)
         self._settings = settings
         self._is_symmetric = settings['input_range'] == 'symmetric'
-        self._batchsize = self._net.evaluation_batchsize
+        self.image_shape = images.shape if channels else None
+        self._batchsize, self._least = self._net.evaluation_batchsize, 1
         if settings['evaluation'] == 'batch':
-            self._batchsize = settings['batchsize']
+            # A single image has no statistics.
+            self._least = 2
+            self._batchsize = max(settings['batchsize'], self._least)
 
     def summary(self):
         """Returns a table of the layers."""
         return build.summary(self._settings, self.sizes[0], self.sizes[-1],
                              self.images.shape)
 
-    def use_running_statistics(self):
+    @contextlib.contextmanager
+    def running_statistics(self):
         """Evaluates with running averages whatever the settings say.
 
-        A single image has no statistics of a batch.
+        In the ``with`` block: a single image has no statistics of a batch.
         """
-        for _, normalization in self._net.layers():
-            if isinstance(normalization, BatchNormalization):
-                normalization.evaluate_with_batch = False
+        links = [link for _, link in self._net.layers()
+                 if getattr(link, 'evaluate_with_batch', False)]
+        for link in links:
+            link.evaluate_with_batch = False
+        try:
+            yield
+        finally:
+            for link in links:
+                link.evaluate_with_batch = True
 
     def logits(self, x):
         """Returns the last layer's outputs.
@@ -105,9 +117,13 @@ class ChainerNet:
         with chainer.using_config('train', False), (
                 chainer.using_config('dtype', numpy.float32)), (
                 chainer.no_backprop_mode()):
-            for i in range(0, len(x), self._batchsize):
+            end = 0
+            while end < len(x):
+                start, end = end, end + self._batchsize
+                if len(x) - end < self._least:
+                    end = len(x)
                 # As chainer.datasets.get_mnist scales them.
-                batch = x[i:i + self._batchsize].astype(numpy.float32)
+                batch = x[start:end].astype(numpy.float32)
                 batch *= numpy.float32(1 / 255)
                 if self._is_symmetric:
                     batch = 2 * batch - 1

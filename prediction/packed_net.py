@@ -279,9 +279,11 @@ class PackedNet:
         """
         there = self._xp
         self.to(numpy)
-        packed_file.save(path, self.sizes, self.hidden, self.output,
-                         self.images, self.training_set)
-        self.to(there)
+        try:
+            packed_file.save(path, self.sizes, self.hidden, self.output,
+                             self.images, self.training_set)
+        finally:
+            self.to(there)
 
     @classmethod
     def load(cls, path):

@@ -103,9 +103,10 @@ def why_not_binary(chain):
             return f'layer {i} is evaluated with the statistics of a batch'
         if not (hasattr(norm, 'avg_var') or hasattr(norm, 'avg_inv_std')):
             return f'the normalization of layer {i} has no running averages'
-    if not chain.activation_quantizer.is_binary:
-        return f'its activations are {chain.activation_quantizer}, not binary'
-    if chain.relu:
+    quantizer = getattr(chain, 'activation_quantizer', 'of an unknown kind')
+    if not getattr(quantizer, 'is_binary', False):
+        return f'its activations are {quantizer}, not binary'
+    if getattr(chain, 'relu', False):
         return 'a relu follows its activations'
     return None
 

@@ -148,7 +148,8 @@ def add_arguments(group):
         help='number of images in each mini-batch')
     add('--epoch', '-e', type=integer(1),
         help='number of sweeps over the training set')
-    add('--unit', '-u', type=integer(1),
+    # Sums of more signs than this are not exact in float32.
+    add('--unit', '-u', type=integer(1, 1 << 24),
         help='number of units of a hidden layer')
     add('--layers', type=integer(1, 100),
         help='number of hidden layers, without the convolutions')
@@ -199,7 +200,7 @@ def add_arguments(group):
     add('--final-gamma', type=number(1e-12, 1), metavar='GAMMA',
         help='gamma after the last epoch, approached exponentially')
     add('--threshold', type=number(0, 1e3),
-        help='least average of the gradients for which Bop flips a weight')
+        help='average of the gradients beyond which Bop flips a weight')
     add('--step-scale', choices=('none', 'glorot'),
         help='factor of the step of W: 1, or 1/sqrt(1.5/(n_in + n_out))')
     add('--clip', choices=('all', 'weights', 'none'),

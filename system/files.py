@@ -42,6 +42,20 @@ def open_regular(path):
     return f
 
 
+def read_regular(path, n=-1):
+    """Returns the first n bytes of a file, by default all.
+
+    Raises:
+        InputError: If it cannot be read or is no regular file.
+
+    """
+    with open_regular(path) as f:
+        try:
+            return f.read(n)
+        except OSError as e:
+            raise InputError(f'cannot read {path}: {e.strerror}') from e
+
+
 def list_folder(path):
     """Returns the names in a folder; InputError if it cannot be read."""
     try:

@@ -64,8 +64,10 @@ def is_newest(path, folder):
 
     """
     newest = find(folder)[:1]
-    return bool(path and newest and os.path.exists(path)
-                and os.path.samefile(path, newest[0]))
+    # Either may be a link that leads to nothing.
+    return bool(path and newest
+                and all(map(os.path.exists, (path, *newest)))
+                and os.path.samefile(path, *newest))
 
 
 def read(path):
@@ -85,8 +87,8 @@ def read(path):
                   if name in shapes else npz.read(name)
                   for name in npz.names - {SIGNS}}
     try:
-        none = json.loads(arrays.pop(NONE, numpy.array([91, 93], 'u1'))
-                          .tobytes())
+        none = (json.loads(arrays.pop(NONE).tobytes())
+                if NONE in arrays else [])
         arrays.update((name, numpy.array(None)) for name in none)
     except (RecursionError, TypeError, ValueError) as e:
         raise InputError(f'{NONE} in {path} cannot be read: {e}') from e

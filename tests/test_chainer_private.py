@@ -38,8 +38,7 @@ PRIVATE_NAMES = {
         'chainer.Link._params', 'chainer.Link._persistent',
         'chainer.Chain._children'],
     'training.multi_node': [
-        'chainer.training.Trainer._extensions',
-        'chainermn.functions.batch_normalization._NcclImpl'],
+        'chainer.training.Trainer._extensions'],
     'training.reports': [
         'chainer.training.extensions.LogReport._summary',
         'chainer.DictSummary._summaries', 'chainer.reporter.Summary._n'],

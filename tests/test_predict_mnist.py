@@ -10,7 +10,7 @@ import pytest
 import predict_mnist
 from data import mnist
 from recipes import choices
-from tests.helpers import ROOT, scripts
+from tests.helpers import ROOT, scripts, write_random_data
 
 
 def run(*args, code=0, program='predict_mnist.py'):
@@ -209,7 +209,7 @@ def settings(**changes):
     ({'settings': settings(normalization_eps='1')}, "_eps is '1'"),
     ({'settings': settings(layers=10 ** 9)}, 'must be at most 100'),
     ({'settings': settings(layers=7)}, 'not the weights of 8 layers'),
-    ({'settings': settings(unit=10 ** 9)}, 'unit is 1000000000, the layers'),
+    ({'settings': settings(unit=10 ** 7)}, 'unit is 10000000, the layers'),
     ({'settings': settings(weight_quantizer='log:99')}, 'bits must be from'),
     ({'settings': settings(relu='yes')}, "relu is 'yes'"),
     ({'settings': settings(loss='other')}, 'invalid choice'),
@@ -245,6 +245,38 @@ def test_every_recipes_snapshot_gives_the_accuracy_of_its_log(
         error = run(snapshot, '--export', tmp_path / 'packed', code=2)
         assert 'cannot be packed' in error
         assert not (tmp_path / 'packed').exists()
+
+
+def test_pictures_and_test_images_have_statistics_of_their_own(
+        tmp_path, capsys):
+    # 19 batches of 3 and one of 4: a single image would have none.
+    write_random_data(tmp_path, 50, 61, shape=(28, 28))
+    image = pytest.importorskip('PIL.Image')
+    image.fromarray(numpy.eye(28, dtype='u1') * 255).save(
+        tmp_path / 'line.png')
+    run('--data', tmp_path, '-e', 1, '-u', 20, '-b', 3, '--noplot', '--recipe',
+        'binary-net', '-o', tmp_path / 'result', program='train_mnist.py')
+    snapshot, = (tmp_path / 'result').glob('snapshot_iter_*')
+    entry, = json.loads((tmp_path / 'result' / 'log').read_text())
+    accuracy = f'{100 * entry["validation/main/accuracy"]:.2f} %'
+    for flags in [], ['--image', tmp_path / 'line.png', '--report',
+                      tmp_path / 'report']:
+        main(snapshot, '--data', tmp_path, *flags)
+        out, err = capsys.readouterr()
+        assert f'Chainer net: {accuracy} of 61 test images right' in out
+        assert 'UserWarning' not in err
+
+
+def test_images_of_another_shape_are_refused(tmp_path, capsys):
+    for name, shape in ('wide', (14, 56)), ('square', (28, 28)):
+        (tmp_path / name).mkdir()
+        write_random_data(tmp_path / name, 30, 20, shape=shape)
+    run('--data', tmp_path / 'square', '-e', 1, '-u', 9, '-b', 10, '--noplot',
+        '--channels', 2, '-o', tmp_path / 'result', program='train_mnist.py')
+    snapshot, = (tmp_path / 'result').glob('snapshot_iter_*')
+    capsys.readouterr()
+    line = refused(capsys, snapshot, '--data', tmp_path / 'wide')
+    assert 'takes images of 28 x 28 pixels, not the 14 x 56 of ' in line
 
 
 def test_a_snapshot_may_be_compressed(trained, tmp_path, capsys):

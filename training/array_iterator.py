@@ -24,6 +24,8 @@ class ArrayIterator(iterators.SerialIterator):
             ``None``: they are, unless there is an ``order_sampler``.
         order_sampler (callable): Makes the order of an epoch's examples from
             that of the last one and the position in it; see Chainer's.
+        least (int): Number of examples that a last batch has at least; fewer
+            belong to the batch before it. Without ``repeat`` alone.
 
     Raises:
         TypeError: If ``dataset`` is not made of arrays.
@@ -32,17 +34,21 @@ class ArrayIterator(iterators.SerialIterator):
     """
 
     def __init__(self, dataset, batch_size, repeat=True, shuffle=None,
-                 order_sampler=None):
+                 order_sampler=None, least=1):
         if not hasattr(dataset, 'arrays'):
             raise TypeError('dataset must be an ArrayDataset, got '
                             f"{type(dataset).__name__}; Chainer's "
                             'SerialIterator takes others')
+        self._least = least
         super().__init__(dataset, batch_size, repeat, shuffle, order_sampler)
 
     def __next__(self):
         self._previous_epoch_detail = self.epoch_detail
+        n, left = self.batch_size, len(self.dataset) - self.current_position
+        if not self.repeat and left - n < self._least:
+            n = left
         self._state, indices = _statemachine.iterator_statemachine(
-            self._state, self.batch_size, self.repeat, self.order_sampler,
+            self._state, n, self.repeat, self.order_sampler,
             len(self.dataset))
         if indices is None:
             raise StopIteration

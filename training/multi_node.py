@@ -2,8 +2,9 @@
 
 Each process has its share of the examples and the same number of them in a
 mini-batch; gradients and the statistics of batch normalization are averaged
-over all, of the shift-based one only the running averages. All draw the same random numbers from the same state, so that the
-state of rank 0, which alone prints and saves, is that of all.
+over all, of the shift-based one only the running averages. All draw the same
+random numbers from the same state, so that the state of rank 0, which alone
+prints and saves, is that of all.
 """
 import contextlib
 import hashlib
@@ -15,6 +16,7 @@ import time
 import traceback
 
 import chainer_compat
+from chainer import backend
 from chainer import serializers
 from chainer.functions.normalization import batch_normalization
 from chainer.training import extension
@@ -77,9 +79,6 @@ class MultiNodeWorld(World):
         return optimizer
 
     def _select_impl(self, function, inputs):
-        from chainermn.functions.batch_normalization import _NcclImpl
-        if type(inputs[0]) is not numpy.ndarray:
-            return _NcclImpl(self.communicator)
         return _MultiNodeImpl(self.mpi)
 
     def evaluator(self, *args, **kwargs):
@@ -170,10 +169,11 @@ class _MultiNodeEvaluator(ExactEvaluator):
 
 
 class _MultiNodeImpl(batch_normalization.GeneralBatchNormalizationImpl):
-    """Batch normalization over the batches of all processes, on the CPU.
+    """Batch normalization over the batches of all processes.
 
     ChainerMN's own subtracts a square in single precision, and takes the
     variance of the running statistics for that of a batch of one process.
+    From a GPU two vectors of doubles come to the CPU and go back.
     """
 
     def __init__(self, mpi):
@@ -193,9 +193,9 @@ class _MultiNodeImpl(batch_normalization.GeneralBatchNormalizationImpl):
     def get_mean_and_var(self, axis, gamma, x, xp, interm_dtype):
         mean, square = self._mean(
             x.mean(axis=axis, dtype=numpy.float64),
-            numpy.square(x, dtype=numpy.float64).mean(axis=axis))
+            xp.square(x, dtype=numpy.float64).mean(axis=axis))
         return (mean.astype(interm_dtype),
-                (square - numpy.square(mean)).clip(0).astype(interm_dtype))
+                (square - xp.square(mean)).clip(0).astype(interm_dtype))
 
     def get_ggamma_and_gbeta(self, axis, gamma, gy, x_hat, xp):
         gbeta, ggamma = self._mean(
@@ -205,10 +205,12 @@ class _MultiNodeImpl(batch_normalization.GeneralBatchNormalizationImpl):
 
     def _mean(self, *arrays):
         """Returns the means over the processes, the same bits on each."""
-        together = numpy.stack(arrays)
+        xp = backend.get_array_module(*arrays)
+        together = numpy.stack([backend.CpuDevice().send(array)
+                                for array in arrays])
         result = numpy.empty_like(together)
         self.mpi.Allreduce(together, result)
-        return result / self.mpi.size
+        return xp.asarray(result / self.mpi.size)
 
 
 class SameParameters(extension.Extension):

@@ -36,7 +36,8 @@ def claim(path, go_on):
 
     The folder is made and locked. An earlier run that is there is renamed,
     unless it shall go on; the leftovers of writes that were killed are
-    removed. If nothing comes to be written, the folder is left as it was.
+    removed. If nothing comes to be written, the folder is left as it was, or
+    as it was made; an earlier run keeps its new name.
 
     Args:
         path (str): The folder.
@@ -164,9 +165,9 @@ def _remove_leftovers(path, names):
 
 def _has_args(path):
     try:
-        with files.open_regular(os.path.join(path, 'args.json')) as f:
-            args = json.loads(f.read(1 << 20))
-    except (OSError, RecursionError, ValueError):
+        args = json.loads(
+            files.read_regular(os.path.join(path, 'args.json'), 1 << 20))
+    except (RecursionError, ValueError):
         return False
     return isinstance(args, dict) and args.keys() >= _KEYS
 

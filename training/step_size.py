@@ -6,11 +6,11 @@ from training import priorities
 
 
 class StepSize(extension.Extension):
-    """Trainer extension that sets the optimizer's alpha for each epoch.
+    """Trainer extension that sets the optimizer's step sizes for each epoch.
 
-    Chainer's ExponentialShift keeps the value in the snapshots; this one
-    computes it from the number of the epoch and has no state. The value of the
-    epoch that ends is reported as ``alpha``.
+    Chainer's ExponentialShift keeps a value in the snapshots; this one
+    computes them from the number of the epoch and has no state. Those of the
+    epoch that ends are reported by their names, such as ``alpha``.
 
     Args:
         sizes (callable): Takes the number of the epoch, the first is 0, and

@@ -103,12 +103,19 @@ def test_shapes_and_dtypes_that_do_not_fit_are_refused(shape, dtype):
         max_pooling_2d(numpy.ones(shape, dtype), 2)
 
 
-@pytest.mark.parametrize('ksize', [
-    0, -1, (2, 0), (2,), (2, 2, 2), (16, 17), 257])
-def test_windows_that_are_none_or_too_large_are_refused(ksize):
-    with pytest.raises(ValueError, match='ksize must be at least 1, and a '
-                                         r'window have .*, got \('):
+@pytest.mark.parametrize(('ksize', 'message'), [
+    (0, 'at least 1'), (-1, 'at least 1'), ((2, 0), 'at least 1'),
+    ((2,), 'one number or two'), ((2, 2, 2), 'one number or two'),
+    ((16, 17), 'of 256 pixels at most'), (257, 'of 256 pixels at most')])
+def test_windows_that_are_none_or_too_large_are_refused(ksize, message):
+    with pytest.raises(ValueError, match=f'ksize must be {message}, got '):
         max_pooling_2d(numpy.ones((1, 1, 300, 300), 'f'), ksize)
+
+
+def test_a_numpy_integer_is_a_size(random):
+    x = random.standard_normal((1, 2, 4, 6))
+    numpy.testing.assert_array_equal(
+        max_pooling_2d(x, numpy.int64(2)).array, max_pooling_2d(x, 2).array)
 
 
 def test_the_largest_window_has_256_pixels(random):

@@ -200,6 +200,12 @@ def mixed():
     return net
 
 
+def layers_only():
+    chain = names_only()
+    chain.layers = MnistMLP(8, 5, 3).layers
+    return chain
+
+
 class NoNormalization(chainer.Chain):
 
     def __init__(self, size):
@@ -219,8 +225,11 @@ class NoNormalization(chainer.Chain):
     (lambda: MnistMLP(8, 5, 3, normalization=NoNormalization),
      'the normalization of layer 1 has no running averages'),
     (names_only, 'Chain has no layers'),
+    (layers_only, 'its activations are of an unknown kind, not binary'),
+    (lambda: MnistMLP(8, 5, 3, activation_quantizer=lambda x: x),
+     'its activations are <function .*>, not binary'),
 ], ids=['weights', 'one layer', 'activations', 'relu', 'batch', 'none',
-        'names'])
+        'names', 'layers', 'function'])
 def test_a_chain_that_bits_cannot_compute_is_refused(make, reason):
     with pytest.raises(InputError, match=reason):
         PackedNet.from_chain(make())

@@ -96,7 +96,7 @@ def test_binary_net_is_the_default_evaluated_with_batches():
 def test_paper_is_the_experiment_in_theano():
     chosen = choices.RECIPES['paper']
     net = build.make_net(settings('paper'), 784, 10)
-    assert (net.n_hidden, net.input_dropout, net.dropout) == (3, .2, .5)
+    assert (len(net.layers()), net.input_dropout, net.dropout) == (4, .2, .5)
     assert (net.bn1.eps, net.bn1.decay) == (1e-4, .9)
     assert type(net.bn1) is BatchNormalization
     W = net.l1.W.array

@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 
 import numpy
@@ -51,6 +52,17 @@ def test_a_fifo_a_device_and_a_folder_are_not_read(tmp_path):
     for path in tmp_path / 'pipe', os.devnull, tmp_path:
         with pytest.raises(InputError, match=r'Not a regular file|directory'):
             files.open_regular(str(path))
+
+
+def test_a_disk_that_fails_is_one_line(tmp_path, monkeypatch):
+    class Broken(io.BytesIO):
+        def read(self, n=-1):
+            raise OSError(errno.EIO, 'Input/output error')
+
+    assert files.read_regular(__file__, 5) == b'impor'
+    monkeypatch.setattr(files, 'open_regular', lambda path: Broken())
+    with pytest.raises(InputError, match='cannot read x: Input/output error'):
+        files.read_regular('x')
 
 
 def test_the_temporary_file_of_a_killed_write_tells_its_file():

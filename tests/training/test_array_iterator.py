@@ -28,6 +28,22 @@ def batches(iterator_class, dataset, steps, **kwargs):
         yield batch, iterator.epoch, iterator.epoch_detail
 
 
+@pytest.mark.parametrize(('batch_size', 'least', 'sizes'), [
+    (3, 1, [3, 3, 3, 1]), (3, 2, [3, 3, 4]), (4, 2, [4, 4, 2]),
+    (4, 3, [4, 6]), (9, 2, [10]), (10, 2, [10]), (25, 2, [10]),
+    (5, 2, [5, 5])])
+def test_a_last_batch_that_is_too_small_belongs_to_the_one_before(
+        dataset, batch_size, least, sizes):
+    iterator = ArrayIterator(dataset, batch_size, repeat=False, shuffle=False,
+                             least=least)
+    for _ in range(2):
+        x = [batch[0] for batch in iterator]
+        assert list(map(len, x)) == sizes
+        numpy.testing.assert_array_equal(
+            numpy.concatenate(x), dataset.arrays[0])
+        iterator.reset()
+
+
 @pytest.mark.parametrize('kwargs', [
     {'batch_size': 4}, {'batch_size': 5}, {'batch_size': 10},
     {'batch_size': 25}, {'batch_size': 4, 'shuffle': False},

@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import chainer_compat
+import chainer
 import numpy
 import pytest
 
+from layers.batch_normalization import BatchNormalization
 from system import snapshot_file
 from system.command_line import ArgumentParser
 from tests.helpers import ROOT, write_random_data
@@ -62,6 +65,39 @@ def folder(tmp_path_factory):
 def train(*arguments):
     return [ROOT / 'train_mnist.py', '--data', '.', '--mpi', '--unit', 9,
             '--batchsize', 10, '--noplot', *arguments]
+
+
+class Twins:
+    """Two processes with the same batch."""
+
+    size = 2
+
+    def Allreduce(self, sent, received):
+        received[...] = 2 * sent
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('shape', [(12, 3), (4, 3, 5, 2)])
+def test_batch_normalization_of_processes_on_a_gpu_is_that_of_the_cpu(
+        shape, random):
+    world = multi_node.MultiNodeWorld(
+        types.SimpleNamespace(mpi_comm=Twins(), rank=0, size=2))
+    x, gy = (random.standard_normal(shape).astype('f') + 30 for _ in range(2))
+    results = []
+    for name in '@numpy', '@cupy:0':
+        device = chainer.get_device(name)
+        link = BatchNormalization(3)
+        link.impl_selector = world._select_impl
+        link.to_device(device)
+        v = chainer.Variable(device.send(x))
+        y = link(v)
+        y.grad = device.send(gy)
+        y.backward()
+        results.append(chainer.get_device('@numpy').send([
+            y.array, v.grad, link.gamma.grad, link.beta.grad, link.avg_mean,
+            link.avg_var]))
+    for a, b in zip(*results):
+        numpy.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 @needs_mpi

@@ -148,6 +148,13 @@ def test_the_snapshot_before_a_damaged_one_is_used_with_a_warning(
     assert str(folder / 'snapshot_iter_12') in warnings[0]
 
 
+def test_a_link_that_leads_to_nothing_is_no_newest_snapshot(folder):
+    path = str(folder / 'snapshot_iter_12')
+    assert snapshot_file.is_newest(path, str(folder))
+    (folder / 'snapshot_iter_99').symlink_to('gone')
+    assert not snapshot_file.is_newest(path, str(folder))
+
+
 def test_a_snapshot_that_cannot_be_opened_is_not_passed_over(
         folder, monkeypatch):
     # A run that went on from the one before would remove it.
