@@ -158,6 +158,19 @@ def export(net, path, write, data, name):
     print(f'exported: {path}, {os.path.getsize(path):,} bytes')
 
 
+def print_model(model, xp):
+    packed = model.packed
+    kind = 'packed file' if model.is_export else 'snapshot'
+    sizes = '-'.join(map(str, (packed or model.chainer).sizes))
+    if not packed:
+        print(f'{kind}: {sizes}')
+        return
+    print(f'{kind}: {sizes}, computed by {kernels.description(xp)}')
+    print(f'parameters: {packed.nbytes:,} bytes, float32: '
+          f'{packed.float32_nbytes:,} '
+          f'({packed.float32_nbytes / packed.nbytes:.1f} times as many)')
+
+
 def evaluate(packed, chainer_net, xp, report, images, x, labels):
     x_there = xp.asarray(x)
 
@@ -192,6 +205,18 @@ def evaluate(packed, chainer_net, xp, report, images, x, labels):
                 to_numpy(net.probabilities(x_there if packed else x)),
                 net.weights(1)):
             print(f'drawn: {path}')
+
+
+def needs_test_images(args, model, net):
+    """Tells whether a data set's test images are needed, or asked for."""
+    if (args.data or args.report
+            or reading.from_args(args) != reading.DEFAULT):
+        return True
+    if args.export:
+        # Those of MNIST are always there, to say how accurate a net is.
+        return ((net.sizes[0], net.sizes[-1]) == sets.read().sizes
+                and model.training_set in (None, mnist.CHECKSUM))
+    return not args.image
 
 
 def check_data(args, model, net, say, warn):
@@ -231,13 +256,8 @@ def run(args, fail, warn):
         print(summary.table(net.sizes, 1, 1, net.image_shape, net.pool_sizes)
               if packed else net.summary())
         return True
-    # Pictures or an export alone need no test images, and flags of these are
-    # refused. Those of MNIST are always there.
-    of_mnist = ((net.sizes[0], net.sizes[-1]) == sets.read().sizes
-                and model.training_set in (None, mnist.CHECKSUM))
     data = None
-    if (args.data or args.report or reading.from_args(args) != reading.DEFAULT
-            or (of_mnist if args.export else not args.image)):
+    if needs_test_images(args, model, net):
         data = check_data(args, model, net, say, warn)
     if args.export:
         if not packed:
@@ -258,15 +278,7 @@ def run(args, fail, warn):
                 args, model, net, xp if packed else numpy, fail, warn)
         if not args.report:
             return all_read
-    kind = 'packed file' if model.is_export else 'snapshot'
-    sizes = '-'.join(map(str, net.sizes))
-    if packed:
-        print(f'{kind}: {sizes}, computed by {kernels.description(xp)}')
-        print(f'parameters: {packed.nbytes:,} bytes, float32: '
-              f'{packed.float32_nbytes:,} '
-              f'({packed.float32_nbytes / packed.nbytes:.1f} times as many)')
-    else:
-        print(f'{kind}: {sizes}')
+    print_model(model, xp)
     evaluate(packed, model.chainer, xp, args.report, model.images,
              *data.test)
     return all_read
