@@ -85,8 +85,8 @@ class QuantizedLinearGrad(function_node.FunctionNode):
     def backward(self, indexes, grad_outputs):
         x, W, gy = self.get_retained_inputs()
         # The gradients of gx, gW and gb; None where one is not there.
-        ggx, ggW, ggb = (dict(zip(self.indexes, grad_outputs)).get(i)
-                         for i in range(3))
+        given = dict(zip(self.indexes, grad_outputs))
+        ggx, ggW, ggb = map(given.get, range(3))
         gx, gW, ggy = [], [], []
         if ggx is not None:  # gx = gy Wq, and straight through Wq
             gW.append(F.cast(F.matmul(gy, ggx, transa=True), W.dtype))

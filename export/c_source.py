@@ -1,4 +1,6 @@
 """A trained net as one file of C99 without floating point: net.c."""
+import functools
+import itertools
 import pathlib
 import string
 import textwrap
@@ -172,13 +174,13 @@ def _calls(layers):
         sizes = [_words(*pair) for pair in outputs if pair[0] > 1]
         if n_units:
             sizes.append(_words(1, max(n_units)))
-        largest = sizes.pop()
         # Which is the largest depends on the words.
-        for size in reversed(sizes):
-            largest = f'MAX({size}, {largest})'
+        largest = functools.reduce(lambda a, b: f'MAX({a}, {b})', sizes)
         lines.append(f'word_t {name}[{largest}];')
+    vectors = itertools.cycle(names)
+    x = out = None
     for i in range(1, len(layers)):
-        out, x = names[(i + 1) % 2], names[i % 2 - len(names)]
+        x, out = out, next(vectors)
         lines += textwrap.wrap(_call(layers, i, x, out), 75,
                                subsequent_indent='    ')
     lines.append(f'return last_layer({out});')

@@ -195,8 +195,8 @@ def dropout_mask(x, ratio, seed):
         return numpy_kernels.dropout_mask(x, ratio, seed)
     mask = numpy.empty(x.shape, x.dtype)
     elementwise(_dropout_mask, mask, numpy.uint64(seed),
-                 numpy_kernels.dropout_limit(ratio),
-                 mask.dtype.type(1 / (1 - ratio)))
+                numpy_kernels.dropout_limit(ratio),
+                mask.dtype.type(1 / (1 - ratio)))
     return mask
 
 

@@ -108,7 +108,7 @@ def swish_backward(x, gy):
         return numpy_study.swish_backward(x, gy)
     gx = numpy.empty_like(gy)
     elementwise(_swish_backward, *numpy_study.swish_exponential(x), gy, gx,
-          x.dtype.type(2 * numpy_study.SWISH_BETA))
+                x.dtype.type(2 * numpy_study.SWISH_BETA))
     return gx
 
 
@@ -146,4 +146,4 @@ def bop(param, grad, m, gamma, threshold):
         return
     # In the arrays' dtype, so that no operation is done in a wider one.
     elementwise(_bop, param, grad, m,
-          *map(param.dtype.type, (gamma, threshold)))
+                *map(param.dtype.type, (gamma, threshold)))
