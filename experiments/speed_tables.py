@@ -1,6 +1,7 @@
-"""The tables of what benchmarks/measured/ holds: speed and exactness."""
+"""The tables of speed and exactness, of benchmarks/measured/ and the logs."""
 from experiments.markdown import markdown
-from experiments.runs import MEASURED, PROCESSORS, read_json
+from experiments.plan import GROUPS
+from experiments.runs import MEASURED, PROCESSORS, read_json, read_runs
 
 
 def speeds():
@@ -57,3 +58,27 @@ def exports():
     return markdown(['net', 'format', 'classes that differ',
                      'logits that differ in a bit', 'bytes', 'one image'],
                     rows)
+
+
+def durations():
+    """Returns the table of the time that each group of experiments takes.
+
+    Other programs shared the cores of some runs: of each experiment it is the
+    time of the fastest, for all of them.
+    """
+    rows, seen = [], set()
+    for group, experiments in GROUPS.items():
+        n, minutes = 0, 0
+        for name in experiments.keys() - seen:
+            logs = read_runs(name)
+            fastest = min(log[-1]['elapsed_time'] for log in logs)
+            n += len(logs)
+            minutes += fastest * len(logs) / 60 / (
+                1 if experiments[name].alone else 2)
+        seen |= experiments.keys()
+        rows.append((group, n, minutes))
+    rows.append(('all', *(sum(row[k] for row in rows) for k in (1, 2))))
+    return markdown(
+        ['', 'runs', 'minutes on two cores'],
+        [[f'`{group}`', str(n), f'{minutes:.0f}']
+         for group, n, minutes in rows])

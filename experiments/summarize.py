@@ -13,11 +13,9 @@ import sys
 if __name__ == '__main__':
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from experiments.runs import ROOT, read_runs
+from experiments.runs import ROOT
 from experiments.tables import TABLES
 from system.command_line import ArgumentParser, check_matplotlib
-
-__all__ = ['TABLES', 'documents', 'read_runs', 'update', 'with_tables']
 
 # Markers begin a line: within one they are quoted. A table without an end goes
 # on to the next table's marker.

@@ -41,6 +41,7 @@ VARIANTS = {
 FASHION = {
     'fashion_mnist': 'running averages, decay .9, the default',
     'fashion_mnist_decay': 'running averages, decay .99',
+    'fashion_mnist_population': 'averages taken anew after each epoch',
     'fashion_mnist_batch': "each batch's own",
 }
 
@@ -271,7 +272,7 @@ def pythons():
 
 
 def results():
-    """Returns the README's table: test errors of six experiments."""
+    """Returns the README's table: test errors of eight experiments."""
     def last(name):
         logs = read_runs(name)
         return [str(len(logs)), str(len(logs[0])),
@@ -291,7 +292,9 @@ def results():
          ['weights and activations `linear:4`', *last('linear4'), ''],
          ['`--recipe paper`, changed', *long_run('paper')],
          ['`--recipe paper-shift`, changed', *long_run('paper_shift')],
-         ['Fashion-MNIST, the default', *last('fashion_mnist'), '']])
+         ['`--recipe conv`', *last('conv'), ''],
+         ['Fashion-MNIST, the default', *last('fashion_mnist'), ''],
+         ['Fashion-MNIST, `--recipe conv`', *last('conv_fashion'), '']])
 
 
 TABLES = {
@@ -304,6 +307,7 @@ TABLES = {
     'variants': variants,
     'bits': bits,
     'paper': long_runs,
+    'durations': speed_tables.durations,
     'pythons': pythons,
     'search': search_tables.paper,
     'convolutions': convolutions,

@@ -25,24 +25,6 @@ MAPPED = [*FOLDERS, 'benchmarks', 'docs', 'experiments', 'models', 'packaging',
 on_each_page = pytest.mark.parametrize('page', PAGES)
 
 
-@pytest.mark.parametrize(('name', 'seeds', 'epochs'), [
-    ('binarized', 10, 20), ('original', 10, 20), ('linear2', 3, 20),
-    ('linear4', 3, 20), ('log2', 3, 20), ('log4', 3, 20), ('none', 3, 20),
-    ('binary_net', 10, 20), ('fashion_mnist', 10, 20),
-    ('fashion_mnist_batch', 10, 20), ('fashion_mnist_decay', 10, 20),
-    ('variants/plain-gradient', 10, 4), ('variants/no-relu', 10, 4),
-    ('variants/clip-after', 10, 4), ('variants/running-averages', 10, 4),
-    ('variants/rounded-inputs', 10, 4), ('variants/small-gradients', 10, 4),
-    ('variants/rounded-activations', 10, 4),
-    ('estimators/adam_identity', 5, 20), ('estimators/bop_swish', 5, 20),
-    ('estimators/fashion_shift_approx', 5, 20)])
-def test_the_runs_of_an_experiment_are_all_there(name, seeds, epochs):
-    logs = summarize.read_runs(name)
-    assert [len(log) for log in logs] == [epochs] * seeds
-    # Different seeds gave different runs.
-    assert len({log[-1]['main/loss'] for log in logs}) == seeds
-
-
 def test_each_table_stands_on_one_page():
     names = re.findall('<!-- table: (.*?) -->', ''.join(PAGES.values()))
     assert sorted(names) == sorted(summarize.TABLES)

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 
 import pytest
 
+import train_mnist
 from experiments import fingerprint, plan, run, runs
 from experiments.plan import EXPERIMENTS, Experiment
 from tests.helpers import ROOT, scripts
@@ -134,8 +136,7 @@ def test_what_changes_the_arithmetic_changes_the_fingerprint(today):
 
 # Their logs are of older code, or not there: run.py makes them, and who has
 # run it takes them out here.
-OLDER = {name for group in ('bits', 'paper', 'conv')
-         for name in plan.GROUPS[group]}
+OLDER = set(plan.GROUPS['paper'])
 
 
 def test_the_logs_are_of_todays_arithmetic(today):
@@ -149,6 +150,17 @@ def test_the_logs_are_of_todays_arithmetic(today):
                 content['fingerprint'], today[name]), path
             assert f'--seed {seed}' in content['command']
             assert 'dirty' not in content['commit']
+
+
+def test_the_runs_of_an_experiment_are_all_there():
+    for name, experiment in EXPERIMENTS.items():
+        if name in OLDER:
+            continue
+        _, args = train_mnist.parse_args(shlex.split(experiment.arguments))
+        logs = runs.read_runs(name)
+        assert [len(log) for log in logs] == [args.epoch] * experiment.seeds
+        # Different seeds gave different runs.
+        assert len({log[-1]['main/loss'] for log in logs}) == len(logs)
 
 
 def test_the_logs_of_older_code_are_told():
