@@ -43,7 +43,7 @@ PAIRS = [
     (dropout, F.dropout, set()),
     (FusedAdam, optimizers.Adam, set()),
     (ArrayDataset, datasets.TupleDataset, {'arrays'}),
-    (ArrayIterator, iterators.SerialIterator, set()),
+    (ArrayIterator, iterators.SerialIterator, {'least'}),
     (ExactEvaluator, extensions.Evaluator, set()),
     (reports.LogReport, extensions.LogReport, set()),
     (reports.PrintReport, extensions.PrintReport, {'out'}),

@@ -74,6 +74,7 @@ def test_the_reader_in_the_documents_gives_the_same_logits(
     for net in (
             PackedNet.from_arrays(random_arrays((70, 65, 33, 3))),
             PackedNet.from_arrays(random_arrays((5, 2, 64, 128, 4))),
+            PackedNet.from_arrays(random_arrays((70, 3))),
             PackedNet.from_chain(convolutional),
             PackedNet.from_chain(convolutional, 'symmetric')):
         net.save('mnist.npz')
