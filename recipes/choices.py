@@ -148,8 +148,8 @@ def add_arguments(group):
         help='number of images in each mini-batch')
     add('--epoch', '-e', type=integer(1),
         help='number of sweeps over the training set')
-    # Sums of more signs than this are not exact in float32.
-    add('--unit', '-u', type=integer(1, 1 << 24),
+    # The bytes of a matrix of more rows and columns are no number of 63 bits.
+    add('--unit', '-u', type=integer(1, 1 << 30),
         help='number of units of a hidden layer')
     add('--layers', type=integer(1, 100),
         help='number of hidden layers, without the convolutions')

@@ -93,8 +93,7 @@ def test_the_folder_holds_what_the_readme_says(two_epochs):
                      'sign_changes.png', 'blocked.png', 'cg.dot',
                      'train_mnist.lock',
                      'snapshot_iter_120', 'snapshot_iter_240'}
-    assert all(run_folder.NAMES.fullmatch(name)
-               for name in names - {run_folder.LOCK})
+    assert all(map(run_folder.is_of_a_run, names))
     readme = (ROOT / 'README.md').read_text()
     for name in names - {'snapshot_iter_120', 'snapshot_iter_240'}:
         assert f'`{name}`' in readme
@@ -193,7 +192,8 @@ def refusal(process):
     (['--epoch', '0'], 'must be at least 1, got 0'),
     (['--epoch', '1.5'], "must be a whole number, got '1.5'"),
     (['--unit', '-3'], 'must be at least 1, got -3'),
-    (['--unit', '9' * 12], 'memory'),
+    (['--unit', '9' * 9], 'memory'),
+    (['--unit', '9' * 18], 'must be at most 1073741824, got 9999'),
     (['--frequency', '0'], 'must be at least 1, got 0'),
     (['--seed', '-1'], 'must be at least 0, got -1'),
     (['--seed', '4294967296'], 'must be at most 4294967295'),
@@ -320,7 +320,7 @@ def test_a_run_that_goes_on_with_a_look_inside_is_the_same(
                    if f'/weights{k}/' in key) == pytest.approx(1)
     picture = tmp_path / 'result' / 'latent_weights.png'
     assert picture.read_bytes().startswith(b'\x89PNG')
-    assert run_folder.NAMES.fullmatch(picture.name)
+    assert run_folder.is_of_a_run(picture.name)
 
 
 @pytest.mark.parametrize('flags', [
