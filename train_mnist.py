@@ -196,11 +196,7 @@ def make_trainer(args, device, optimizer, train, world):
 
 def add_evaluators(trainer, args, device, model, evaluated, world):
     """Adds the evaluation of each set at the end of an epoch."""
-    # Where a batch's own statistics count, it is of the training's size, but
-    # no single image, which has none.
-    least = 2 if args.evaluation == 'batch' else 1
-    batchsize = (max(args.batchsize, least) if args.evaluation == 'batch'
-                 else model.predictor.evaluation_batchsize)
+    batchsize, least = build.evaluation_batch(vars(args), model.predictor)
     for name, dataset in evaluated.items():
         iterator = ArrayIterator(
             world.share(dataset).send(device), batchsize,

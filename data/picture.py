@@ -3,6 +3,7 @@ import warnings
 
 import numpy
 
+from system.command_line import needed
 from system.errors import InputError
 from system.files import read_regular
 
@@ -27,14 +28,9 @@ def has_its_ending(path):
 
 def check_pillow():
     """Raises an InputError where there is no Pillow that works."""
-    try:
+    with needed('PIL.Image', 'pictures need Pillow, which comes with '
+                'Matplotlib', 'pillow'):
         import PIL.Image  # noqa: F401
-    # It may be broken in any way.
-    except Exception as e:
-        reason = ('pip install pillow'
-                  if getattr(e, 'name', None) in ('PIL', 'PIL.Image') else e)
-        raise InputError('pictures need Pillow, which comes with Matplotlib: '
-                         f'{reason}') from e
 
 
 def read(path, side=_SIDE):

@@ -8,7 +8,7 @@ import numpy
 
 from data import description, digit_image, picture, plain_image, reading
 from system.errors import InputError
-from system.files import list_folder, open_regular
+from system.files import list_folder, read_regular
 
 # Names, in lower case, of folders of the pictures to train and to test with,
 # those to test with in the order of choice.
@@ -225,12 +225,7 @@ def _pictures(part, folders, names, seed, others):
 def _key(path, seed):
     """Returns bytes that depend on the contents of a file, and a seed."""
     sha256 = hashlib.sha256(b'%d\n' % seed)
-    with open_regular(path) as f:
-        try:
-            for piece in iter(lambda: f.read(1 << 20), b''):
-                sha256.update(piece)
-        except OSError as e:
-            raise InputError(f'cannot read {path}: {e.strerror}') from e
+    sha256.update(read_regular(path))
     return sha256.digest()
 
 

@@ -143,14 +143,12 @@ def _tables(layers):
 
 def _row(words, n):
     """Returns the words of n weights, no byte more than they need."""
-    items = []
-    for i in range(0, len(words), 2):
-        n_bytes = min(-(-n // 8) - 4 * i, 8)
-        # Eight hexadecimal digits, and in the last of a row as many as it has.
-        digits = [8] * (n_bytes // 4) + [n_bytes % 4 * 2] * (n_bytes % 4 > 0)
-        items.append('W{}({}),'.format(8 * n_bytes, ','.join(
-            f'{word:0{k}x}' for word, k in zip(words[i:], digits))))
-    return _in_lines(items, 3)
+    n_bytes = -(-n // 8)
+    digits = [f'{word:0{2 * min(4, n_bytes - 4 * k)}x}'
+              for k, word in enumerate(words)]
+    pairs = [digits[k:k + 2] for k in range(0, len(digits), 2)]
+    return _in_lines([f'W{4 * len("".join(pair))}({",".join(pair)}),'
+                      for pair in pairs], 3)
 
 
 def _numbers(numbers):

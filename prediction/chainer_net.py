@@ -76,11 +76,8 @@ class ChainerNet:
         self._settings = settings
         self._is_symmetric = settings['input_range'] == 'symmetric'
         self.image_shape = images.shape if channels else None
-        self._batchsize, self._least = self._net.evaluation_batchsize, 1
-        if settings['evaluation'] == 'batch':
-            # A single image has no statistics.
-            self._least = 2
-            self._batchsize = max(settings['batchsize'], self._least)
+        self._batchsize, self._least = build.evaluation_batch(
+            settings, self._net)
 
     def summary(self):
         """Returns a table of the layers."""

@@ -76,6 +76,26 @@ def check_blocks(settings, image_shape):
                 else 'they are too small for --channels'))
 
 
+def evaluation_batch(settings, net):
+    """Returns how many images are evaluated at a time, and at least.
+
+    Where a batch's own statistics count, it is of the training's size, but no
+    single image, which has none.
+
+    Args:
+        settings (dict): See :func:`make_net`.
+        net (~chainer.Link): Network of these settings.
+
+    Returns:
+        tuple of int: Number of images of a batch, and the least number of a
+        last one; fewer belong to the batch before it.
+
+    """
+    if settings['evaluation'] == 'batch':
+        return max(settings['batchsize'], 2), 2
+    return net.evaluation_batchsize, 1
+
+
 def summary(settings, n_in, n_out, image_shape):
     """Returns a table of the layers of the network; see :func:`make_net`."""
     check_blocks(settings, image_shape)

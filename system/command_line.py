@@ -168,6 +168,25 @@ def make_folder(path, flag):
                          f'choose another one with {flag}')
 
 
+@contextlib.contextmanager
+def needed(name, need, package=None):
+    """Raises an InputError where the import in the ``with`` block fails.
+
+    Args:
+        name (str): Name of the module.
+        need (str): Who needs it, the beginning of the line.
+        package (str): What pip calls it, by default ``name``.
+
+    """
+    try:
+        yield
+    # It may want another NumPy, or dislike a variable, for example.
+    except Exception as e:
+        missing = getattr(e, 'name', None) in (name, name.split('.')[0])
+        reason = f'pip install {package or name}' if missing else e
+        raise InputError(f'{need}: {reason}') from e
+
+
 def check_matplotlib(flag):
     """Raises an InputError where there is no Matplotlib that works.
 
@@ -175,13 +194,8 @@ def check_matplotlib(flag):
         flag (str): The flag that asks for it, and what to do instead.
 
     """
-    try:
+    with needed('matplotlib', f'{flag} needs Matplotlib'):
         import matplotlib  # noqa: F401
-    # It may want another NumPy, or dislike MPLBACKEND, for example.
-    except Exception as e:
-        reason = ('pip install matplotlib'
-                  if getattr(e, 'name', None) == 'matplotlib' else e)
-        raise InputError(f'{flag} needs Matplotlib: {reason}') from e
 
 
 def check_gpu(gpu):

@@ -209,7 +209,7 @@ def settings(**changes):
     ({'settings': settings(normalization_eps='1')}, "_eps is '1'"),
     ({'settings': settings(layers=10 ** 9)}, 'must be at most 100'),
     ({'settings': settings(layers=7)}, 'not the weights of 8 layers'),
-    ({'settings': settings(unit=10 ** 7)}, 'unit is 10000000, the layers'),
+    ({'settings': settings(unit=10 ** 9)}, 'unit is 1000000000, the layers'),
     ({'settings': settings(weight_quantizer='log:99')}, 'bits must be from'),
     ({'settings': settings(relu='yes')}, "relu is 'yes'"),
     ({'settings': settings(loss='other')}, 'invalid choice'),

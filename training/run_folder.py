@@ -19,7 +19,7 @@ LOCK = 'train_mnist.lock'
 
 # Every other name that a run may write.
 _NAMES = re.compile(rf'args\.json|log|cg\.dot|{PREFIX}[0-9]+|'
-                   r'(accuracy|blocked|latent_weights|loss|sign_changes)\.png')
+                    r'(accuracy|blocked|latent_weights|loss|sign_changes)\.png')
 
 # Arguments that tell this program's args.json from another one's.
 _KEYS = {'batchsize', 'epoch', 'unit', 'gpu', 'out', 'frequency', 'seed'}

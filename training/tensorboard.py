@@ -4,7 +4,7 @@ import pathlib
 import chainer_compat
 from chainer.training import extension
 
-from system.command_line import make_folder
+from system.command_line import make_folder, needed
 from system.errors import InputError
 from training import latent_weights, priorities, run_folder
 
@@ -24,13 +24,8 @@ def check(folder, out):
             the run's, or there is no tensorboardX that works.
 
     """
-    try:
+    with needed('tensorboardX', '--tensorboard needs tensorboardX'):
         import tensorboardX  # noqa: F401
-    # It may want another NumPy or protobuf, for example.
-    except Exception as e:
-        reason = ('pip install tensorboardX'
-                  if getattr(e, 'name', None) == 'tensorboardX' else e)
-        raise InputError(f'--tensorboard needs tensorboardX: {reason}') from e
     real, real_out = (pathlib.Path(path).resolve() for path in (folder, out))
     if real_out not in real.parents:
         make_folder(folder, '--tensorboard')

@@ -171,17 +171,20 @@ def test_bop_in_several_processes_goes_on_as_if_uninterrupted(folder):
 
 
 @needs_mpi
-@pytest.mark.parametrize(('name', 'flags', 'n_blocked'), [
-    ('conv', ['--channels', 3, '--evaluation', 'population'], 6),
-    ('shift', ['--recipe', 'paper-shift', '--validation', 20], 3)])
+@pytest.mark.parametrize(('name', 'flags', 'line', 'n_blocked'), [
+    ('conv', ['--channels', 3, '--evaluation', 'population'],
+     '# channels: 3, blocks: 2', 6),
+    ('shift', ['--recipe', 'paper-shift', '--validation', 20],
+     '# recipe: paper-shift', 3)])
 def test_other_nets_in_several_processes_go_on_as_if_uninterrupted(
-        name, flags, n_blocked, folder):
+        name, flags, line, n_blocked, folder):
     logs = []
     for out, epochs in (name, [2]), (f'{name}_parts', [1, 2]):
         for epoch in epochs:
-            _, err = run(2, *train(*flags, '-e', epoch, '-o', out,
-                                   '--autoload'), cwd=folder)
+            printed, err = run(2, *train(*flags, '-e', epoch, '-o', out,
+                                         '--autoload'), cwd=folder)
             assert err == ''
+            assert line in printed
         logs.append([{k: v for k, v in entry.items() if k != 'elapsed_time'}
                      for entry in json.loads(
                          (folder / out / 'log').read_text())])
