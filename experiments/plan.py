@@ -103,8 +103,9 @@ GROUPS = {
     },
     'paper': {
         'paper': Experiment(
-            '--recipe paper --epoch 215 --alpha .0005 --final-alpha 4e-6 '
-            '--input-dropout .2 --dropout .2 --frequency 10', 1, alone=True),
+            '--recipe paper --epoch 300 --alpha .001 --final-alpha 4e-6 '
+            '--input-dropout .2 --dropout .3 --evaluation population '
+            '--frequency 10', 1, alone=True),
         'paper_shift': Experiment(
             '--recipe paper-shift --epoch 60 --alpha .001953125 '
             '--halve-every 10 --input-dropout .2 --dropout .2 '
