@@ -138,35 +138,46 @@ class BatchNormalization(L.BatchNormalization):
             ValueError: If it is ``test``, which Chainer had once.
 
         """
-        is_collecting = self.is_collecting and not chainer.config.train
-        if (self.evaluate_with_batch and not chainer.config.train
-                and not is_collecting):
+        if chainer.config.train:
+            if self._is_for_chainer(kwargs) or chainer.config.in_recomputing:
+                return super().forward(x, **kwargs)
+            return self._normalize_by_batch(x, self.decay)
+        if self.is_collecting:
+            return self._collect(x, kwargs)
+        if self.evaluate_with_batch:
             # Chainer's way to leave the running statistics alone.
             with chainer.using_config('train', True), (
                     chainer.using_config('in_recomputing', True)):
                 return super().forward(x, **kwargs)
-        if ((chainer.config.train and chainer.config.in_recomputing)
-                # Fine-tuning, or an argument that Chainer complains of.
-                or kwargs not in ({}, {'finetune': False})
-                or self.avg_mean is None
-                or self.gamma is None or self.beta is None):
-            if is_collecting:
-                with chainer.using_config('train', True):
-                    return super().forward(x, **{**kwargs, 'finetune': True})
+        if self._is_for_chainer(kwargs):
             return super().forward(x, **kwargs)
-        if chainer.config.train or is_collecting:
-            decay = self.decay
-            if is_collecting:
-                self.N += 1
-                decay = 1. - 1. / self.N
-            function = batch_normalization.BatchNormalization(
-                self.eps, self.avg_mean, self.avg_var, decay, self.axis,
-                impl_selector=self.impl_selector)
-            y, = function.apply((x, self.gamma, self.beta))
-        else:
-            function = _FixedImages(self.eps, self.axis)
-            y, = function.apply((
-                x, self.gamma, self.beta, self.avg_mean, self.avg_var))
+        y, = _FixedImages(self.eps, self.axis).apply(
+            (x, self.gamma, self.beta, self.avg_mean, self.avg_var))
+        return y
+
+    def _is_for_chainer(self, kwargs):
+        """Returns whether Chainer's own link shall compute.
+
+        It fine-tunes, complains of other arguments, and knows what to do
+        without running statistics or a parameter.
+        """
+        return (kwargs not in ({}, {'finetune': False})
+                or self.avg_mean is None
+                or self.gamma is None or self.beta is None)
+
+    def _collect(self, x, kwargs):
+        """Normalizes by the batch's statistics, and averages those."""
+        if self._is_for_chainer(kwargs):
+            with chainer.using_config('train', True):
+                return super().forward(x, **{**kwargs, 'finetune': True})
+        self.N += 1
+        return self._normalize_by_batch(x, 1. - 1. / self.N)
+
+    def _normalize_by_batch(self, x, decay):
+        function = batch_normalization.BatchNormalization(
+            self.eps, self.avg_mean, self.avg_var, decay, self.axis,
+            impl_selector=self.impl_selector)
+        y, = function.apply((x, self.gamma, self.beta))
         return y
 
 

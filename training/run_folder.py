@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import re
+import typing
 
 from system import files
 from system.command_line import make_folder
@@ -52,41 +53,70 @@ def claim(path, go_on):
 
     """
     is_made = not os.path.lexists(path)
-    # Of a link, the folder that it leads to is renamed, not the link.
     lock, is_new = _lock(path)
+    # Of a link, the folder that it leads to is renamed, not the link.
     real = os.path.realpath(path)
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: lock.close())
-        names = set(files.list_folder(real)) - {LOCK}
-        is_run = _has_args(real)
-        if is_run or not is_new:
-            names -= _remove_leftovers(real, names)
-        before = set(names)
-        ours = {name for name in names if _NAMES.fullmatch(name)}
-        is_run = is_run or (bool(ours) and not is_new)
-        is_own = names == ours if is_new else _is_own(lock)
+        content = _look(real, lock, is_new)
+        names, is_own = content.names, content.is_own
+        stack.callback(lambda: _leave(real, names, is_new, is_made))
         moved = None
-        stack.callback(lambda: _leave(real, before, is_new, is_made))
-        if go_on and (is_run or any(n.startswith(PREFIX) for n in ours)):
-            pass
-        elif is_run:
-            if not is_own:
-                raise InputError(
-                    f'{path} holds an earlier run among other files: choose '
-                    'another folder with --out, or go on with --autoload')
-            moved = _move_away(real, path)
-            lock.close()
-            lock, is_new = _lock(real)
-            before, is_made, is_own = set(), True, True
-        elif ours:
-            raise InputError(
-                f'{path} holds {", ".join(sorted(ours)[:3])}, which is not of '
-                'a run of this program and would be written over; choose '
-                'another folder with --out')
-        else:
-            is_own = not names
+        if not (go_on and content.can_go_on):
+            content.check_renaming(path)
+            if content.is_run:
+                moved = _move_away(real, path)
+                lock.close()
+                lock, is_new = _lock(real)
+                names, is_made, is_own = set(), True, True
         _write_lock(lock, is_own)
         yield moved
+
+
+class _Content(typing.NamedTuple):
+    """What is in a folder before a run.
+
+    Attributes:
+        names (set of str): All names but that of the lock.
+        ours (set of str): Those that a run may write.
+        is_run (bool): Whether they are of an earlier run.
+        is_own (bool): Whether a run has, or had, the folder for itself.
+
+    """
+
+    names: set
+    ours: set
+    is_run: bool
+    is_own: bool
+
+    @property
+    def can_go_on(self):
+        return self.is_run or any(
+            name.startswith(PREFIX) for name in self.ours)
+
+    def check_renaming(self, path):
+        """Raises InputError if others' files would be moved or lost."""
+        if self.is_run and not self.is_own:
+            raise InputError(
+                f'{path} holds an earlier run among other files: choose '
+                'another folder with --out, or go on with --autoload')
+        if self.ours and not self.is_run:
+            raise InputError(
+                f'{path} holds {", ".join(sorted(self.ours)[:3])}, which is '
+                'not of a run of this program and would be written over; '
+                'choose another folder with --out')
+
+
+def _look(path, lock, is_new):
+    """Returns the _Content of a folder, and removes leftovers of writes."""
+    names = set(files.list_folder(path)) - {LOCK}
+    is_run = _has_args(path)
+    if is_run or not is_new:
+        names -= _remove_leftovers(path, names)
+    ours = {name for name in names if _NAMES.fullmatch(name)}
+    is_run = is_run or (bool(ours) and not is_new)
+    is_own = _is_own(lock) if is_run and not is_new else names == ours
+    return _Content(names, ours, is_run, is_own)
 
 
 def _lock(path):

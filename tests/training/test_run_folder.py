@@ -91,6 +91,17 @@ def test_a_run_that_was_killed_before_its_first_file_is_in_nobodys_way():
         assert names(folder) == RUN
 
 
+def test_a_lock_that_a_killed_run_has_left_says_nothing_of_other_files():
+    write(f'full/{LOCK}', text='12\nown\n')
+    write('full/thesis.txt')
+    make_run('full')
+    with pytest.raises(ValueError, match='an earlier run among other files'):
+        make_run('full')
+    write(f'empty/{LOCK}', text='12\nshared\n')
+    make_run('empty')
+    assert make_run('empty') == 'empty.1'
+
+
 def test_a_lock_alone_makes_no_run_of_a_folder():
     write('result/log')
     write(f'result/{LOCK}', text='')  # Killed before it had a look
