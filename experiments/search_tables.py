@@ -12,7 +12,9 @@ PAPER = {
     'two_layers': '--layers 2 -u 1448 -e 30 --input-dropout .1 --dropout .1',
     'long_dropout_15_3': '-e 92 --alpha .001 --final-alpha 4e-6 '
     '--input-dropout .15 --dropout .3',
-    # Stopped before its last epoch.
+    # Stopped before their last epochs.
+    'long_dropout_2_2': '-e 215 --alpha .0005 --final-alpha 4e-6 '
+    '--input-dropout .2 --dropout .2',
     'long_dropout_2_4': '-e 140 --alpha .0003 --final-alpha 3e-6 '
     '--input-dropout .2 --dropout .4',
 }

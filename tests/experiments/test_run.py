@@ -134,16 +134,9 @@ def test_what_changes_the_arithmetic_changes_the_fingerprint(today):
                 different[name], different[other]), (name, other)
 
 
-# Their logs are of older code, or not there: run.py makes them, and who has
-# run it takes them out here.
-OLDER = {'paper'}
-
-
 def test_the_logs_are_of_todays_arithmetic(today):
-    names = EXPERIMENTS.keys() - OLDER
-    assert {'binarized', 'original'} <= names
-    for name in names:
-        for seed in range(EXPERIMENTS[name].seeds):
+    for name, experiment in EXPERIMENTS.items():
+        for seed in range(experiment.seeds):
             path = runs.log_path(name, seed)
             content = runs.read_json(path)
             assert fingerprint.are_equal(
@@ -154,21 +147,11 @@ def test_the_logs_are_of_todays_arithmetic(today):
 
 def test_the_runs_of_an_experiment_are_all_there():
     for name, experiment in EXPERIMENTS.items():
-        if name in OLDER:
-            continue
         _, args = train_mnist.parse_args(shlex.split(experiment.arguments))
         logs = runs.read_runs(name)
         assert [len(log) for log in logs] == [args.epoch] * experiment.seeds
         # Different seeds gave different runs.
         assert len({log[-1]['main/loss'] for log in logs}) == len(logs)
-
-
-def test_the_logs_of_older_code_are_told():
-    for name in OLDER:
-        paths = [runs.log_path(name, seed)
-                 for seed in range(EXPERIMENTS[name].seeds)]
-        assert not all(path.exists() and isinstance(runs.read_json(path), dict)
-                       for path in paths), f'{name} is no longer older'
 
 
 def test_every_file_is_of_an_experiment():
