@@ -63,7 +63,7 @@ def claim(path, go_on):
         stack.callback(lambda: _leave(real, names, is_new, is_made))
         moved = None
         if not (go_on and content.can_go_on):
-            content.check_renaming(path)
+            content.check_replaceable(path)
             if content.is_run:
                 moved = _move_away(real, path)
                 lock.close()
@@ -94,8 +94,8 @@ class _Content(typing.NamedTuple):
         return self.is_run or any(
             name.startswith(PREFIX) for name in self.ours)
 
-    def check_renaming(self, path):
-        """Raises InputError if others' files would be moved or lost."""
+    def check_replaceable(self, path):
+        """Raises InputError if a new run would move or lose others' files."""
         if self.is_run and not self.is_own:
             raise InputError(
                 f'{path} holds an earlier run among other files: choose '
